@@ -1,0 +1,163 @@
+"""What the reducer hears: every fact arrives as one of these, with its time.
+
+`at` is the exchange's time in milliseconds UTC. The same fact may arrive twice, late, or not at all; the reducer is
+written for that.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeAlias
+
+from tpctl.exits.model import Context, Fill, Instrument, LiveOrder, Position, PositionKey, PositionMode
+from tpctl.exits.units import Millis, Price, Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPrice:
+    """The mark price of one symbol."""
+
+    at: Millis
+    symbol: str
+    price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSeen:
+    """An order in some state: from the user stream, from an answer, or from a query."""
+
+    at: Millis
+    order: LiveOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """An execution."""
+
+    at: Millis
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class PositionSeen:
+    """The size of one position changed, or was read. Zero quantity is flat; `entry_price` is then zero.
+
+    In one-way mode the map emits both sides of the symbol, so that a flip shows as one side going flat and the other
+    appearing.
+    """
+
+    at: Millis
+    key: PositionKey
+    quantity: Quantity
+    entry_price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class LeverageChanged:
+    """The leverage of a symbol was changed."""
+
+    at: Millis
+    symbol: str
+    leverage: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One full read of the account. `at` is when the read began: whatever happened later is not in it."""
+
+    at: Millis
+    mode: PositionMode
+    positions: tuple[Position, ...]
+    orders: tuple[LiveOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRead:
+    """Rules and planning inputs for one position were read."""
+
+    at: Millis
+    key: PositionKey
+    instrument: Instrument
+    context: Context
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The exchange acknowledged the request; `order` is the state it answered with (None for a cancel)."""
+
+    order: LiveOrder | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The exchange refused, definitively: the request never reached a book."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The answer may have been lost: neither success nor failure (I10)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The guard did not let the request out: shadow mode, HALT, or a broken invariant."""
+
+    reason: str
+
+
+Answer: TypeAlias = Accepted | Refused | Unknown | Withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of an intent, by the client id it carried."""
+
+    at: Millis
+    key: PositionKey
+    client_id: str
+    answer: Answer
+    cancel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLookedUp:
+    """The answer to a query by client id: the order, or None where the exchange knows of none."""
+
+    at: Millis
+    key: PositionKey
+    client_id: str
+    order: LiveOrder | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLost:
+    """Events may have been missed; a snapshot follows."""
+
+    at: Millis
+    reason: str
+
+
+Event: TypeAlias = (
+    MarkPrice
+    | OrderSeen
+    | Filled
+    | PositionSeen
+    | LeverageChanged
+    | Snapshot
+    | ContextRead
+    | Answered
+    | OrderLookedUp
+    | Tick
+    | StreamLost
+)

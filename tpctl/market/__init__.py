@@ -1,0 +1,1 @@
+"""Floor 2: numerics over candles: volatility, ranges, regime."""

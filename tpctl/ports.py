@@ -1,0 +1,163 @@
+"""What the engine needs from the world, as protocols. Adapters implement them; tests implement them as fakes.
+
+The read-only account has no order methods. `Exchange.submit` takes only what the guard admitted.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from tpctl.exits.events import Answer, Event
+from tpctl.exits.intents import OrderIntent
+from tpctl.exits.model import (
+    Book,
+    Bracket,
+    Fill,
+    Instrument,
+    LiveOrder,
+    MarginMode,
+    Position,
+    PositionMode,
+    Unavailable,
+)
+from tpctl.exits.units import Millis, Money, Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One closed bar: open time in ms UTC, prices and volumes in quote units as floats (numerics only)."""
+
+    at: Millis
+    open: float
+    high: float
+    low: float
+    close: float
+    quote_volume: float
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolConfig:
+    """Leverage and margin mode of a symbol as the exchange holds them."""
+
+    symbol: str
+    leverage: Decimal
+    margin: MarginMode
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """Balances of the margin asset: cross wallet, and all positions' maintenance margin and open PnL."""
+
+    asset: str
+    cross_wallet: Money
+    available: Money
+    maintenance_margin: Money
+    unrealised: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Fees:
+    """Commission rates of a symbol, as fractions of notional."""
+
+    maker: Ratio
+    taker: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An intent the guard let through. Only `engine.guard` builds these."""
+
+    intent: OrderIntent
+    mode: PositionMode
+
+
+class Clock(Protocol):
+    """Event time: the exchange's, in ms UTC."""
+
+    def now(self) -> Millis:
+        """Return the current event time."""
+        ...
+
+
+class AccountReader(Protocol):
+    """Everything that can be read; nothing that can be changed.
+
+    Every method raises `UnavailableError` when the read failed or timed out (a failed read is unknown, never empty),
+    `RateLimitedError` on 429/418, `CredentialsError` on a key problem.
+    """
+
+    async def server_time(self) -> Millis:
+        """Return the exchange's clock."""
+        ...
+
+    async def position_mode(self) -> PositionMode:
+        """Return one-way or hedge."""
+        ...
+
+    async def positions(self, symbol: str | None = None) -> tuple[Position, ...]:
+        """Return the open positions; flat ones are left out."""
+        ...
+
+    async def open_orders(self, symbol: str | None = None) -> tuple[LiveOrder, ...]:
+        """Return the open orders of both books."""
+        ...
+
+    async def find_order(self, symbol: str, client_id: str, book: Book) -> LiveOrder | None:
+        """Return the order with this client id, or None where the exchange knows of none."""
+        ...
+
+    async def fills(self, symbol: str, since: Millis) -> tuple[Fill, ...]:
+        """Return the account's executions of a symbol since a time, oldest first."""
+        ...
+
+    async def symbol_config(self, symbol: str) -> SymbolConfig | Unavailable:
+        """Return leverage and margin mode."""
+        ...
+
+    async def wallet(self, asset: str) -> Wallet | Unavailable:
+        """Return the balances of a margin asset."""
+        ...
+
+    async def fees(self, symbol: str) -> Fees | Unavailable:
+        """Return the account's commission rates."""
+        ...
+
+    async def instruments(self) -> dict[str, Instrument]:
+        """Return the trading rules of every symbol."""
+        ...
+
+    async def brackets(self, symbol: str) -> tuple[Bracket, ...] | Unavailable:
+        """Return the leverage brackets of a symbol."""
+        ...
+
+    async def candles(self, symbol: str, interval: str, limit: int) -> tuple[Candle, ...]:
+        """Return the newest closed candles, oldest first; the open candle is left out."""
+        ...
+
+    async def quote_volume(self, symbol: str) -> Money | Unavailable:
+        """Return the 24 h quote volume."""
+        ...
+
+
+class Exchange(AccountReader, Protocol):
+    """An account that can also be acted on, through the guard only."""
+
+    async def submit(self, admitted: Admitted) -> Answer:
+        """Send one admitted intent; never raises for what the exchange answers, the outcome says it."""
+        ...
+
+
+class Feed(Protocol):
+    """Market and user events, in arrival order, surviving disconnects.
+
+    After every reconnect or error the feed yields `StreamLost`, and the engine reads the account again.
+    """
+
+    def events(self) -> AsyncIterator[Sequence[Event]]:
+        """Yield batches of events: whatever arrived together."""
+        ...
+
+    async def close(self) -> None:
+        """Close all sockets."""
+        ...

@@ -1,0 +1,1 @@
+"""Floor 4: rendering of results and events for people and for scripts."""
