@@ -78,6 +78,7 @@ class ContextRead:
     key: PositionKey
     instrument: Instrument
     context: Context
+    mark: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,13 @@ class StreamLost:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The guard lets out again what it withheld: HALT was lifted."""
+
+    at: Millis
+
+
 Event: TypeAlias = (
     MarkPrice
     | OrderSeen
@@ -160,4 +168,6 @@ Event: TypeAlias = (
     | OrderLookedUp
     | Tick
     | StreamLost
+    | Released
 )
+

@@ -1,0 +1,249 @@
+"""What is known and decided about one position from adoption to flat, and about all of them.
+
+Records only, with the questions that can be asked of them. `decide` is the only writer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from tpctl.exits.ids import Role
+from tpctl.exits.model import Attempt, Context, Instrument, LiveOrder, Note, Plan, PositionKey, PositionMode
+from tpctl.exits.intents import Intent
+from tpctl.exits.rules import ExitRules
+from tpctl.exits.units import ZERO, Millis, Money, Price, Quantity, Ratio
+
+
+class OrderState(StrEnum):
+    """Where one of our orders stands, as far as the evidence goes."""
+
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    LIVE = "live"
+    WORKING = "working"
+    DONE = "done"
+    GONE = "gone"
+    REFUSED = "refused"
+    WITHHELD = "withheld"
+
+
+class Phase(StrEnum):
+    """Where one episode stands."""
+
+    ADOPTING = "adopting"
+    GUARDED = "guarded"
+    CLOSING = "closing"
+    FLAT = "flat"
+
+
+class LegStatus(StrEnum):
+    """Where one take-profit leg stands."""
+
+    WAITING = "waiting"
+    HIT = "hit"
+    SKIPPED = "skipped"
+
+
+_OPEN_STATES = frozenset({OrderState.SENT, OrderState.UNKNOWN, OrderState.LIVE, OrderState.WORKING})
+_PENDING_STATES = frozenset({OrderState.SENT, OrderState.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOrder:
+    """One order of ours. `confirmed` is set by evidence other than the acknowledgement (stream, query, snapshot).
+
+    `quantity` None is closePosition. `legs` are the take-profit legs its fills belong to, in order.
+    """
+
+    client_id: str
+    role: Role
+    legs: tuple[int, ...]
+    quantity: Quantity | None
+    trigger: Price | None
+    state: OrderState
+    sent_at: Millis
+    confirmed: bool = False
+    executed: Quantity = ZERO
+    spent: Money = ZERO
+    fees: Money = ZERO
+    exchange_id: str | None = None
+    child_id: str | None = None
+    working_since: Millis | None = None
+    absences: int = 0
+    looked_at: Millis | None = None
+    cancel_at: Millis | None = None
+    code: int | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether the order may still execute, as far as is known."""
+        return self.state in _OPEN_STATES
+
+    @property
+    def pending(self) -> bool:
+        """Whether its fate is not known yet (I10)."""
+        return self.state in _PENDING_STATES
+
+    @property
+    def resting(self) -> bool:
+        """Whether it rests on the exchange and nobody asked to cancel it."""
+        return self.state is OrderState.LIVE and self.cancel_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class LegState:
+    """One take-profit leg of the running plan; `quantity` is what it closes in all, `filled` what it has."""
+
+    number: int
+    distance: Ratio
+    trigger: Price
+    fraction: Decimal
+    quantity: Quantity
+    status: LegStatus = LegStatus.WAITING
+    filled: Quantity = ZERO
+    spent: Money = ZERO
+    fees: Money = ZERO
+    started_at: Millis | None = None
+
+    @property
+    def remaining(self) -> Quantity:
+        """What is left to close."""
+        return self.quantity - self.filled
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One life of one position.
+
+    `stop` is the level the working stop belongs at; it only ever tightens (I4). `accounted` is the size our own fills
+    explain, `stated` what the exchange said last; a lasting difference is somebody else's act (I24). `quantity` is the
+    smaller of the two, so that a late figure never makes us close what is gone. `position_at` is the exchange time of the
+    newest evidence about the size. `naked_ms` adds up the time without a live stop.
+    """
+
+    key: PositionKey
+    generation: str
+    opened_at: Millis
+    entry: Price
+    quantity: Quantity
+    accounted: Quantity
+    position_at: Millis
+    stated: Quantity | None = None
+    phase: Phase = Phase.ADOPTING
+    instrument: Instrument | None = None
+    context: Context | None = None
+    plan: Plan | None = None
+    legs: tuple[LegState, ...] = ()
+    stop: Price | None = None
+    stop_cause: str = "stop"
+    backstop: Price | None = None
+    mark: Price | None = None
+    mark_at: Millis = 0
+    suspect_mark: Price | None = None
+    peak: Price | None = None
+    callback: Ratio | None = None
+    callback_at: Millis | None = None
+    orders: tuple[OwnOrder, ...] = ()
+    foreign: tuple[LiveOrder, ...] = ()
+    next_revision: int = 1
+    retry_at: Mapping[str, Millis] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+    context_asked_at: Millis | None = None
+    differs_since: Millis | None = None
+    absent_reads: int = 0
+    overdue_since: Millis | None = None
+    close_reason: str | None = None
+    trades: tuple[int, ...] = ()
+    exit_quantity: Quantity = ZERO
+    exit_spent: Money = ZERO
+    rest_quantity: Quantity = ZERO
+    rest_spent: Money = ZERO
+    realised: Money = ZERO
+    fees: Money = ZERO
+    unprotected_since: Millis | None = None
+    naked_ms: int = 0
+    live_adjusted: bool = False
+    plans: int = 0
+    flat_at: Millis | None = None
+
+    @property
+    def legs_hit(self) -> int:
+        """How many take-profit legs are done."""
+        return sum(leg.status is LegStatus.HIT for leg in self.legs)
+
+    def order(self, client_id: str) -> OwnOrder | None:
+        """Return our order with this client id."""
+        for order in self.orders:
+            if order.client_id == client_id:
+                return order
+        return None
+
+    def of_role(self, role: Role) -> tuple[OwnOrder, ...]:
+        """Return our orders of one role, oldest first."""
+        return tuple(order for order in self.orders if order.role is role)
+
+    @property
+    def protected(self) -> bool:
+        """Whether live stops cover the whole position (I1): ours or anybody's, closePosition counting as all of it."""
+        if self.quantity == 0:
+            return True
+        covered = ZERO
+        for order in self.orders:
+            if order.role in {Role.STOP, Role.BACKSTOP} and order.state is OrderState.LIVE:
+                if order.quantity is None:
+                    return True
+                covered += order.quantity
+        for foreign in self.foreign:
+            if foreign.kind.protective:
+                if foreign.close_position:
+                    return True
+                covered += foreign.quantity
+        return covered >= self.quantity
+
+    @property
+    def average_exit(self) -> Price | None:
+        """The average price of everything that was closed, by anybody."""
+        return self.exit_spent / self.exit_quantity if self.exit_quantity else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which positions are managed: named symbols (empty means all), less the excluded."""
+
+    symbols: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+
+    def covers(self, symbol: str) -> bool:
+        """Whether positions of this symbol are managed."""
+        return symbol not in self.excluded and (not self.symbols or symbol in self.symbols)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The reducer's whole state: every episode, and how positions are to be treated.
+
+    `lives` counts the generations each position has had.
+    """
+
+    account: str
+    rules: ExitRules
+    mode: PositionMode = PositionMode.ONE_WAY
+    scope: Scope = field(default_factory=Scope)
+    episodes: Mapping[PositionKey, Episode] = field(default_factory=dict)
+    lives: Mapping[PositionKey, int] = field(default_factory=dict)
+
+    def of_symbol(self, symbol: str) -> tuple[Episode, ...]:
+        """Return the episodes of one symbol, in a stable order."""
+        return tuple(episode for key, episode in self.episodes.items() if key.symbol == symbol)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one event led to: the new state, what to do, what to tell, and the attempts that ended."""
+
+    state: State
+    intents: tuple[Intent, ...] = ()
+    notes: tuple[Note, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    changed: frozenset[PositionKey] = frozenset()
