@@ -1,0 +1,206 @@
+"""The served twin: one loopback port with the exchange's REST and websocket addresses, and the market's time.
+
+Decides which address leads where, and who moves the market. It binds to loopback addresses only: a fake exchange is
+nobody else's business.
+
+Beside the exchange's own addresses there are two of the twin's:
+- GET `/twin/v1/status`: `{"now","speed","step","done","symbols","env":"sim"}`, for a client that looks for its twin.
+- websocket `/twin/v1/pace`: lockstep. `{"op":"advance"}` takes the next step (market, trader, user events) and sends
+  its frames; `{"op":"sync"}` only sends waiting user events. Both then send `{"e":"barrier","E":now,"n":b}` on every
+  data connection opened with `barrier=1`, behind everything else of that step, and answer
+  `{"now":ms,"step":n,"barrier":b,"done":bool}`. A connection opened with `barrier=1` gets the newest barrier at once.
+  At the market's end advance moves nothing and answers done.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from ipaddress import ip_address
+from typing import Any, Final
+
+from aiohttp import WSMsgType, web
+
+from tpctl.exits.errors import UsageError
+from tpctl.venue.auth import KeyPair
+from tpctl.venue.entries import Entries
+from tpctl.venue.http import RestApi
+from tpctl.venue.limits import Limits
+from tpctl.venue.market import Market
+from tpctl.venue.pace import Pace
+from tpctl.venue.twin import Twin
+from tpctl.venue.venue import Venue
+
+_DATA_PATHS: Final = (("/market", "market"), ("/public", "public"), ("/private", "private"), ("", "public"))
+_SHUTDOWN_S = 0.5
+
+
+class Served:
+    """A twin that is being served: where it is, and when its market ends."""
+
+    def __init__(self, host: str, port: int, twin: Twin, finished: "asyncio.Future[None]") -> None:
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.port = port
+        self._twin = twin
+        self._finished = finished
+        self._told = False
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What `/twin/v1/status` answers."""
+        return _status(self._twin)
+
+    async def wait_done(self) -> None:
+        """Wait for the market's end; raises what stopped the market, if anything did."""
+        self._told = True
+        await asyncio.shield(self._finished)
+
+    def raise_untold(self) -> None:
+        """Raise what stopped the market where nobody has waited to hear it."""
+        if not self._told and self._finished.done():
+            self._finished.result()
+
+
+@asynccontextmanager
+async def serve(
+    venue: Venue,
+    source: Market,
+    entries: Entries,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    speed: float | None = None,
+    key: str = "sim",
+    secret: str = "sim",  # noqa: S107 - the fake account's, known to everybody
+    limits: Limits | None = None,
+) -> AsyncIterator[Served]:
+    """Serve the twin while the context lasts; port 0 takes a free one, speed None is lockstep.
+
+    Raises `UsageError` for an address that is not loopback, and `OSError` where the port is taken.
+    """
+    if not _is_loopback(host):
+        raise UsageError(f"address {host!r} is not loopback", "serve the twin on 127.0.0.1")
+    pace = Pace(speed, source.start_ms)
+    twin = Twin(venue, source, entries, pace, limits or Limits())
+    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    runner = web.AppRunner(
+        _application(twin, KeyPair(key, secret), finished), access_log=None, shutdown_timeout=_SHUTDOWN_S
+    )
+    await runner.setup()
+    clock: asyncio.Task[None] | None = None
+    try:
+        await web.TCPSite(runner, host, port).start()
+        served = Served(host, int(runner.addresses[0][1]), twin, finished)
+        if not pace.lockstep:
+            clock = asyncio.create_task(_run(twin))
+            clock.add_done_callback(partial(_settle, finished))
+        elif twin.done:
+            finished.set_result(None)
+        yield served
+    finally:
+        if clock is not None:
+            clock.cancel()
+            await asyncio.wait([clock])
+        twin.hub.close()
+        await runner.cleanup()
+    served.raise_untold()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _status(twin: Twin) -> dict[str, Any]:
+    speed = twin.pace.speed
+    return {
+        "now": twin.now,
+        "speed": "max" if speed is None else speed,
+        "step": twin.taken,
+        "done": twin.done,
+        "symbols": list(twin.symbols),
+        "env": "sim",
+    }
+
+
+async def _run(twin: Twin) -> None:
+    """Move the market with the wall clock. Between two steps every waiting request gets its turn."""
+    while (due := twin.due) is not None:
+        await asyncio.sleep(twin.pace.wait_s(due))
+        if twin.pace.wait_s(due) <= 0:
+            twin.advance()
+
+
+def _settle(finished: "asyncio.Future[None]", clock: "asyncio.Task[None]") -> None:
+    if clock.cancelled() or finished.done():
+        return
+    error = clock.exception()
+    if error is None:
+        finished.set_result(None)
+    else:
+        finished.set_exception(error)
+
+
+def _application(twin: Twin, pair: KeyPair, finished: "asyncio.Future[None]") -> web.Application:
+    app = web.Application()
+    rest = RestApi(twin, pair)
+    app.router.add_route("*", "/fapi/{path:.+}", rest.answer)
+    app.router.add_get("/api/v3/{path:ping|time}", rest.answer_spot)
+
+    async def status(_request: web.Request) -> web.Response:
+        return web.json_response(_status(twin))
+
+    async def pace(request: web.Request) -> web.WebSocketResponse:
+        return await _control(request, twin, finished)
+
+    app.router.add_get("/twin/v1/status", status)
+    app.router.add_get("/twin/v1/pace", pace)
+    for prefix, category in _DATA_PATHS:
+        for form, combined in (("ws", False), ("stream", True)):
+
+            async def data(
+                request: web.Request, category: str = category, combined: bool = combined
+            ) -> web.WebSocketResponse:
+                return await twin.hub.serve(request, category, combined=combined)
+
+            app.router.add_get(f"{prefix}/{form}", data)
+            app.router.add_get(f"{prefix}/{form}/{{tail:.*}}", data)
+    return app
+
+
+async def _control(request: web.Request, twin: Twin, finished: "asyncio.Future[None]") -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(compress=False)
+    await socket.prepare(request)
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            try:
+                answer = _obey(twin, message.data)
+            except Exception as error:
+                if not finished.done():
+                    finished.set_exception(error)
+                raise
+            if twin.done and not finished.done():
+                finished.set_result(None)
+            await socket.send_json(answer)
+    return socket
+
+
+def _obey(twin: Twin, text: str) -> dict[str, Any]:
+    try:
+        asked = json.loads(text)
+    except json.JSONDecodeError:
+        asked = None
+    op = asked.get("op") if isinstance(asked, dict) else None
+    if op not in {"advance", "sync"}:
+        return {"error": f"unknown op {op!r}, expected advance or sync"}
+    if op == "advance":
+        if not twin.pace.lockstep:
+            return {"error": f"the market runs by itself at speed {twin.pace.speed}"}
+        twin.advance()
+    else:
+        twin.flush()
+    barrier = twin.hub.raise_barrier()
+    return {"now": twin.now, "step": twin.taken, "barrier": barrier, "done": twin.done}
