@@ -1,0 +1,1 @@
+"""Binance payloads to the model, and intents to wire parameters: pure functions, no I/O, no client library."""

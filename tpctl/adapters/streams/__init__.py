@@ -1,0 +1,1 @@
+"""Market and user streams: supervised sockets (`socket`), the live feed (`feed`), the step-by-step one (`lockstep`)."""
