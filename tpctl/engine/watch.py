@@ -1,0 +1,400 @@
+"""The monitor loop: feed -> decide -> guard -> exchange -> journal. Start and recovery are one path.
+
+One task applies events, one at a time, to the reducer; what a decision changes is in the journal before any of its
+requests leaves (I8). Requests run in lanes beside the loop and come back as events. In lockstep the next market step is
+taken only when everything the last one caused is done, so the outcome depends on the market alone.
+
+It decides nothing about prices or orders, and leaving never cancels protection (I25).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from tpctl.adapters.journal import Entry, Journal
+from tpctl.engine.context import ContextSource
+from tpctl.engine.guard import Guard
+from tpctl.engine.lanes import Lanes
+from tpctl.engine.memory import episode_rows, position_row
+from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
+from tpctl.exits.decide import recover, step
+from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
+from tpctl.exits.errors import CredentialsError, TpctlError
+from tpctl.exits.events import Event, Filled, MarkPrice, OrderLookedUp, Released, Snapshot, StreamLost, Tick
+from tpctl.exits.ids import Role
+from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
+from tpctl.exits.model import Book, Note, NoteKind, PositionKey, Scalar
+from tpctl.exits.units import Millis
+from tpctl.ports import Clock, Exchange, Feed
+
+_TICK_MS = 1_000
+# Reads of the account are at least this far apart, so that agreeing reads are different reads.
+_READ_SPACING_MS = 1_000
+_CHECKPOINT_MS = 30_000
+# The most one candle request returns; an older gap than this many minutes stays unjudged until settled.
+_MAX_CANDLES = 1_000
+_FINISH_S = 5.0
+_ONCE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTerms:
+    """How one run behaves. `duration_ms` is event time; `once` stops when everything wanted is in place."""
+
+    env: str
+    mode: str
+    lockstep: bool
+    reconcile_ms: int = 30_000
+    duration_ms: int | None = None
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended."""
+
+    reason: str
+    positions: int
+    protected: int
+    orders_resting: int
+    rejected: int
+    naked_ms: int
+
+
+class Watch:
+    """One run of the monitor loop."""
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        feed: Feed,
+        journal: Journal,
+        guard: Guard,
+        contexts: ContextSource,
+        clock: Clock,
+        scores: Scorekeeper,
+        tell: Callable[[Note, int], None],
+        terms: WatchTerms,
+        state: State,
+        halted: Callable[[], str | None],
+    ) -> None:
+        self._exchange = exchange
+        self._feed = feed
+        self._journal = journal
+        self._clock = clock
+        self._scores = scores
+        self._tell = tell
+        self._terms = terms
+        self._halted = halted
+        self.state = recover(state)
+        self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
+        self._lanes = Lanes(
+            exchange,
+            contexts,
+            guard,
+            clock,
+            state=lambda: self.state,
+            deliver=lambda event: self._inbox.put_nowait((event,)),
+            failed=self._fail,
+            serial=terms.lockstep,
+        )
+        self._reader: asyncio.Task[None] | None = None
+        self._read_reason: str | None = None
+        self._read_at: Millis | None = None
+        self._reads = 0
+        self._read_failed = False
+        self._missing = False
+        self._ticked_at: Millis = 0
+        self._checkpoint_at: Millis = 0
+        self._dirty: set[PositionKey] = set()
+        self._stopping = asyncio.Event()
+        self._stop_reason = ""
+        self._failure: BaseException | None = None
+        self._started_at: Millis | None = None
+        self._halt: str | None = None
+        self.rejected = 0
+        self._naked_ms = 0
+
+    @property
+    def now(self) -> Millis:
+        """The current event time."""
+        return self._clock.now()
+
+    @property
+    def halt(self) -> str | None:
+        """Why HALT is set, as last read."""
+        return self._halt
+
+    def stop(self, reason: str) -> None:
+        """Ask the loop to end after what is in flight; stops stay on the exchange."""
+        if not self._stopping.is_set():
+            self._stop_reason = reason
+            self._stopping.set()
+            self._inbox.put_nowait(())
+
+    async def run(self) -> Summary:
+        """Guard until stopped, the market ends, or the time is over; raise what cannot be survived."""
+        self._say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
+        await self._recover()
+        pump = asyncio.ensure_future(self._pump())
+        try:
+            while not self._stopping.is_set():
+                batch = await self._inbox.get()
+                for event in batch:
+                    self._apply(event)
+                self._on_time()
+                self._inbox.task_done()
+        finally:
+            pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pump
+            await self._finish()
+            await self._feed.close()
+        if self._failure is not None:
+            raise self._failure
+        return self._summarise()
+
+    async def _pump(self) -> None:
+        """Carry the feed into the inbox; in lockstep, one step at a time."""
+        deadline = asyncio.get_running_loop().time() + _ONCE_S
+        try:
+            async for batch in self._feed.events():
+                self._inbox.put_nowait(batch)
+                if self._terms.lockstep:
+                    await self._quiet()
+                if self._terms.once:
+                    await self._quiet()
+                    if self._converged() or asyncio.get_running_loop().time() > deadline:
+                        break
+        except TpctlError as error:
+            self._fail(error)
+            return
+        self.stop("everything wanted is in place" if self._terms.once else "the market ended")
+
+    async def _quiet(self) -> None:
+        """Wait until every event is applied and no request is under way."""
+        while True:
+            await self._inbox.join()
+            waiting = set(self._lanes.running)
+            if self._reader is not None and not self._reader.done():
+                waiting.add(self._reader)
+            if not waiting:
+                return
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+
+    def _converged(self) -> bool:
+        if self._reads == 0 or self._read_reason is not None:
+            return False
+        decision = step(self.state, Tick(self._clock.now()))
+        planned = all(e.plan is not None or e.backstop is not None for e in self.state.episodes.values())
+        return planned and not decision.intents and not any(_pending(e) for e in self.state.episodes.values())
+
+    def _apply(self, event: Event) -> None:
+        if isinstance(event, StreamLost):
+            self._missing = self._reads > 0
+        decision = step(self.state, event)
+        lasting = bool(decision.intents or decision.notes or decision.attempts)
+        quiet = isinstance(event, MarkPrice | Tick)
+        if lasting or (decision.changed and not quiet):
+            self._commit(event, decision)
+        else:
+            self._dirty |= decision.changed
+        self.state = decision.state
+        for intent in decision.intents:
+            self._dispatch(intent)
+        if isinstance(event, MarkPrice):
+            self._scores.see_mark(event)
+
+    def _commit(self, event: Event | None, decision: Decision) -> None:
+        keys = decision.changed | self._dirty
+        self._dirty = set()
+        now = self._clock.now()
+        watched, clear = aftermaths_of(decision.attempts, {**self.state.episodes, **decision.state.episodes})
+        committed = self._journal.commit(
+            Entry(
+                at=now if event is None else event.at,
+                event=event,
+                states=tuple(position_row(decision.state, key) for key in sorted(keys, key=str)),
+                intents=tuple(i for i in decision.intents if isinstance(i, OrderIntent)),
+                notes=decision.notes,
+                attempts=decision.attempts,
+                episodes=tuple(episode_rows(self.state, decision.state, keys)),
+                aftermaths=tuple(aftermath for _, aftermath in watched),
+                hindsights=tuple(clear),
+            )
+        )
+        for note, seq in zip(decision.notes, committed.note_seqs, strict=True):
+            self._count(note)
+            self._tell(note, seq)
+        if decision.attempts:
+            self._scores.watch(watched)
+            self._scores.publish()
+
+    def _count(self, note: Note) -> None:
+        if note.kind is NoteKind.REJECTED:
+            self.rejected += 1
+        elif note.kind is NoteKind.CLOSED and isinstance(naked := note.data.get("naked_ms"), int):
+            self._naked_ms += naked
+
+    def _dispatch(self, intent: Intent) -> None:
+        if isinstance(intent, ReadAccount):
+            self._read_reason = self._read_reason or intent.reason
+            self._read_if_due()
+        else:
+            self._lanes.send(intent)
+
+    def _on_time(self) -> None:
+        now = self._clock.now()
+        if self._started_at is None and now > 0:
+            self._started_at = now
+        if now - self._ticked_at >= _TICK_MS:
+            self._ticked_at = now
+            self._apply(Tick(now))
+            self._watch_halt(now)
+            if self._read_at is not None and now - self._read_at >= self._terms.reconcile_ms:
+                self._read_reason = self._read_reason or "the regular check"
+        self._read_if_due()
+        if self._dirty and now - self._checkpoint_at >= _CHECKPOINT_MS:
+            self._checkpoint_at = now
+            self._commit(None, Decision(self.state))
+        duration = self._terms.duration_ms
+        if duration is not None and self._started_at is not None and now - self._started_at >= duration:
+            self.stop("the time is over")
+
+    def _watch_halt(self, now: Millis) -> None:
+        halt = self._halted()
+        if halt == self._halt:
+            return
+        self._halt = halt
+        if halt is None:
+            self._say(NoteKind.RECOVERED, "HALT was lifted")
+            self._apply(Released(now))
+        else:
+            self._say(NoteKind.HALTED, f"HALT: {halt}; stops stay, no new take-profits")
+
+    def _read_if_due(self) -> None:
+        if self._read_reason is None or (self._reader is not None and not self._reader.done()):
+            return
+        if self._read_at is not None and self._clock.now() - self._read_at < _READ_SPACING_MS:
+            return
+        self._read_reason = None
+        self._read_at = self._clock.now()
+        self._reader = asyncio.ensure_future(self._read_account())
+
+    async def _read_account(self) -> None:
+        """Read positions and both order books, of all symbols; a failed read is unknown, never empty.
+
+        It costs 90 of the request weight, at the regular interval 180 of 2400 a minute, and finds orphans anywhere.
+        """
+        began = self._clock.now()
+        try:
+            if self._missing:
+                self._missing = False
+                self._inbox.put_nowait(await self._missed())
+            mode = await self._exchange.position_mode()
+            positions = await self._exchange.positions()
+            orders = await self._exchange.open_orders()
+        except CredentialsError as error:
+            self._fail(error)
+            return
+        except TpctlError as error:
+            self._read_reason = "the last read failed"
+            self._missing = True
+            if not self._read_failed:
+                self._read_failed = True
+                self._say(NoteKind.DEGRADED, f"the account cannot be read: {error.message}")
+            return
+        if self._read_failed:
+            self._read_failed = False
+            self._say(NoteKind.RECOVERED, "the account can be read again")
+        self._reads += 1
+        self._inbox.put_nowait((Snapshot(began, mode, positions, orders),))
+
+    async def _recover(self) -> None:
+        """Resolve what the last run left open before anything else."""
+        for event in await self._missed():
+            self._apply(event)
+        for symbol, since in self._scores.unjudged().items():
+            minutes = (self._clock.now() - since) // 60_000 + 2
+            self._scores.see_candles(symbol, await self._exchange.candles(symbol, "1m", min(minutes, _MAX_CANDLES)))
+        self._apply(StreamLost(self._clock.now(), "start"))
+
+    async def _missed(self) -> list[Event]:
+        """Return what the streams may not have told: executions first, then the state of every open order of ours.
+
+        Executions come first so that fees are known when an order shows as filled. They name orders by exchange id;
+        the orders found tell which of those ids are ours.
+        """
+        now = self._clock.now()
+        looked_up: list[Event] = []
+        names: dict[str, str] = {}
+        for key, episode in tuple(self.state.episodes.items()):
+            for order in episode.orders:
+                if order.open:
+                    book = Book.REGULAR if order.role is Role.REDUCE or order.child_id else Book.ALGO
+                    found = await self._exchange.find_order(key.symbol, order.client_id, book)
+                    looked_up.append(OrderLookedUp(now, key, order.client_id, found))
+                    if found is not None:
+                        names[found.child_id or found.exchange_id] = order.client_id
+        filled: list[Event] = []
+        for symbol, since in _oldest(self.state).items():
+            for fill in await self._exchange.fills(symbol, since):
+                named = replace(fill, client_id=names.get(fill.order_id, fill.client_id))
+                filled.append(Filled(named.at, named))
+        return filled + looked_up
+
+    async def _finish(self) -> None:
+        """Let what is in flight end and be written down; nothing that protects is withdrawn."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FINISH_S):
+                while self._lanes.running or not self._inbox.empty():
+                    while not self._inbox.empty():
+                        for event in self._inbox.get_nowait():
+                            self._apply(event)
+                        self._inbox.task_done()
+                    if self._lanes.running:
+                        await asyncio.wait(set(self._lanes.running), return_when=asyncio.FIRST_COMPLETED)
+        if self._reader is not None:
+            self._reader.cancel()
+        summary = self._summarise()
+        self._say(
+            NoteKind.STOPPED,
+            summary.reason,
+            positions=summary.positions,
+            protected=summary.protected,
+            orders_resting=summary.orders_resting,
+            rejected=summary.rejected,
+            naked_ms=summary.naked_ms,
+        )
+
+    def _summarise(self) -> Summary:
+        episodes = [e for e in self.state.episodes.values() if e.phase is not Phase.FLAT]
+        resting = sum(order.state is OrderState.LIVE for e in episodes for order in e.orders)
+        naked = self._naked_ms + sum(e.naked_ms for e in episodes)
+        reason = self._stop_reason or "failed"
+        protected = sum(e.protected for e in episodes)
+        return Summary(reason, len(episodes), protected, resting, self.rejected, naked)
+
+    def _say(self, kind: NoteKind, reason: str, **data: Scalar) -> None:
+        note = Note(self._clock.now(), kind, None, reason, data)
+        self._commit(None, Decision(self.state, notes=(note,)))
+
+    def _fail(self, error: BaseException) -> None:
+        """End the run for a failure that must not be lived with; protection stays where it is (I25)."""
+        if self._failure is None:
+            self._failure = error
+        self.stop(str(error))
+
+
+def _oldest(state: State) -> dict[str, Millis]:
+    """Return the symbols with episodes, and when the oldest of each began."""
+    since: dict[str, Millis] = {}
+    for key, episode in state.episodes.items():
+        since[key.symbol] = min(episode.opened_at, since.get(key.symbol, episode.opened_at))
+    return since
+
+
+def _pending(episode: Episode) -> bool:
+    return any(order.pending or not order.confirmed for order in episode.orders if order.open)
