@@ -1,0 +1,390 @@
+"""The composition root: options become a running watch or a served twin, and their end becomes an exit code.
+
+Nothing is decided here about prices or orders; it says which parts a profile is made of, and it is the only place that
+arms. The read-only parts of a shadow run still sign reads with the profile's keys; nothing outside `Exchange.submit`
+could send an order, and the guard withholds all of them.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from tpctl import __version__
+from tpctl.adapters.files import StateDir, account_fingerprint, open_state_dir
+from tpctl.adapters.halt import halted
+from tpctl.adapters.journal import RESERVE_BYTES, Entry, Journal
+from tpctl.adapters.lock import acquire
+from tpctl.adapters.metrics_file import MetricsFile, metrics_path
+from tpctl.adapters.secrets import Secret
+from tpctl.cli.options import Speed
+from tpctl.cli.venue import VenueOptions
+from tpctl.cli.watch import WatchOptions
+from tpctl.engine.guard import Guard
+from tpctl.engine.memory import load_state, position_row
+from tpctl.exits.episode import Scope, State
+from tpctl.exits.errors import ExitCode, InputsError, NotArmedError, UsageError
+from tpctl.exits.model import Note, PositionMode
+from tpctl.exits.units import Millis
+from tpctl.ports import AccountReader, Feed
+from tpctl.settings.load import load
+from tpctl.settings.schema import Env, InputSettings, InputValues, Settings
+from tpctl.views.streams import Story, choose_story, detect
+
+if TYPE_CHECKING:
+    from tpctl.adapters.binance.client import BinanceExchange
+    from tpctl.adapters.binance.clock import EventClock, ExchangeClock
+    from tpctl.adapters.binance.endpoints import Endpoints
+    from tpctl.engine.watch import Watch
+
+# The twin takes this pair of keys; there is nothing to protect.
+TWIN_KEY = "sim"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Which exchange a run talks to and as whom. `embedded` is an account that ends with this process."""
+
+    env: Env
+    key: Secret
+    secret: Secret
+    url: str | None
+    embedded: bool
+
+
+def run_watch(options: WatchOptions) -> ExitCode:
+    """Guard the account of a profile until stopped."""
+    settings = _with_options(load(options.shared.config, options.shared.profile, options.shared.state_dir), options)
+    armed = _arm(settings, options)
+    streams = detect(sys.stdout, sys.stderr, options.shared.color.value)
+    story = choose_story(streams, jsonl=options.jsonl, quiet=options.shared.quiet, verbose=options.shared.verbose)
+    return asyncio.run(_watch(settings, options, story, armed=armed))
+
+
+def run_venue(options: VenueOptions) -> ExitCode:
+    """Serve the twin until interrupted, or until its market ends."""
+    return asyncio.run(_serve(options))
+
+
+def _with_options(settings: Settings, options: WatchOptions) -> Settings:
+    """Return the settings with what the command line names put over them."""
+    given = InputValues(options.confidence, options.volatility)
+    own = {name: _over(given, values) for name, values in settings.inputs.symbols.items()}
+    default = _over(given, settings.inputs.values_for(""))
+    inputs = InputSettings(default.confidence, default.volatility, default.regime, own)
+    exits = settings.exits if options.policy is None else replace(settings.exits, policy=options.policy)
+    return replace(settings, inputs=inputs, exits=exits)
+
+
+def _over(given: InputValues, values: InputValues) -> InputValues:
+    """Return the values with those of the command line put over them: an option is for this run and every symbol."""
+    return InputValues(
+        values.confidence if given.confidence is None else given.confidence,
+        values.volatility if given.volatility is None else given.volatility,
+        values.regime,
+    )
+
+
+def _arm(settings: Settings, options: WatchOptions) -> bool:
+    """Return whether this run may send orders; raises `NotArmedError` where arming was asked for and refused."""
+    env = settings.profile.env
+    if env is not Env.SIM and (options.market or options.venue or options.speed or options.entries):
+        raise UsageError(f"profile {settings.name!r} has no simulated market", "leave the market options out")
+    if env is Env.SIM:
+        return True
+    if not options.arm:
+        return False
+    if env is Env.LIVE:
+        if not settings.profile.allow_live:
+            raise NotArmedError(
+                f"profile {settings.name!r} does not allow live orders",
+                f"set allow_live = true under [profiles.{settings.name}]",
+            )
+        if options.confirm != settings.name and not _typed(settings.name, options):
+            raise NotArmedError(
+                f"arming {settings.name!r} was not confirmed", f"add --confirm {settings.name}, or type it when asked"
+            )
+    return True
+
+
+def _typed(name: str, options: WatchOptions) -> bool:
+    if options.confirm is not None or options.shared.no_input or not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"This sends real orders. Type the profile's name ({name}) to arm: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == name
+
+
+async def _serve(options: VenueOptions) -> ExitCode:
+    from tpctl.cli.twin import TwinOptions, open_twin
+    from tpctl.views.venue import tell_addresses
+
+    shape = TwinOptions(
+        market=options.market,
+        since=options.since,
+        until=options.until,
+        speed=options.speed or Speed(Decimal(1)),
+        seed=options.seed,
+        entries=options.entries,
+        rules=options.rules,
+        brackets=options.brackets,
+        port=options.port,
+    )
+    stopped: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
+
+    def stop(code: ExitCode) -> None:
+        if not stopped.done():
+            stopped.set_result(code)
+
+    with _handled(
+        {signal.SIGINT: lambda: stop(ExitCode.INTERRUPTED), signal.SIGTERM: lambda: stop(ExitCode.TERMINATED)}
+    ):
+        async with open_twin(shape) as served:
+            tell_addresses(sys.stdout, served.url, TWIN_KEY, served.status, json=options.json)
+            ended = asyncio.ensure_future(served.wait_done())
+            waiting: set[asyncio.Future[None] | asyncio.Future[ExitCode]] = {ended, stopped}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                ended.cancel()
+                return stopped.result()
+            ended.result()
+            if shape.speed is not None and shape.speed.factor is None:
+                # A lockstep market that ended still answers its reader, who has to see the end.
+                return await stopped
+    return ExitCode.OK
+
+
+async def _watch(settings: Settings, options: WatchOptions, story: Story, *, armed: bool) -> ExitCode:
+    async with AsyncExitStack() as stack:
+        key, secret = _keys(settings)
+        env = settings.profile.env
+        fingerprint = account_fingerprint(env.value, key.reveal())
+        state_dir = open_state_dir(settings.state_dir, fingerprint)
+        stack.enter_context(acquire(state_dir.lock, f"the account of profile {settings.name!r}"))
+        url = await _simulated(options, stack) if env is Env.SIM else None
+        account = Account(env, key, secret, url, embedded=options.venue is None and env is Env.SIM)
+        watch, exchange = await _assemble(settings, options, account, state_dir, fingerprint, story, stack, armed=armed)
+        story.open()
+        stack.callback(story.close)
+        drawing = asyncio.ensure_future(_draw(watch, settings, story, armed=armed))
+        with _signals(watch) as caught:
+            try:
+                summary = await watch.run()
+            finally:
+                drawing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await drawing
+                await exchange.close()
+        if caught:
+            return caught[0]
+        unprotected = summary.positions - summary.protected
+        return ExitCode.PARTIAL if options.once and armed and unprotected else ExitCode.OK
+
+
+def _keys(settings: Settings) -> tuple[Secret, Secret]:
+    if settings.profile.env is Env.SIM:
+        return Secret(TWIN_KEY), Secret(TWIN_KEY)
+    from tpctl.adapters.credentials import load_credentials
+
+    found = load_credentials(settings.name, settings.profile)
+    if found.warning:
+        sys.stderr.write(f"warning: {found.warning}\n")
+    return found.key, found.secret
+
+
+async def _simulated(options: WatchOptions, stack: AsyncExitStack) -> str:
+    """Return the address of the twin: the one named, or one served by this process."""
+    if options.venue is not None:
+        return options.venue
+    from tpctl.cli.twin import TwinOptions, open_twin
+
+    shape = TwinOptions(
+        market=options.market,
+        since=options.since,
+        until=options.until,
+        speed=options.speed,
+        seed=options.seed,
+        entries=options.entries,
+    )
+    server = await stack.enter_async_context(open_twin(shape))
+    return server.url
+
+
+async def _assemble(
+    settings: Settings,
+    options: WatchOptions,
+    account: Account,
+    state_dir: StateDir,
+    fingerprint: str,
+    story: Story,
+    stack: AsyncExitStack,
+    *,
+    armed: bool,
+) -> "tuple[Watch, BinanceExchange]":
+    """Put the parts of one run together."""
+    from tpctl.adapters.binance.client import BinanceExchange
+    from tpctl.engine.context import ContextSource
+    from tpctl.engine.scorekeeper import Scorekeeper
+    from tpctl.engine.watch import Watch, WatchTerms
+
+    link = await _connect(account)
+    exchange = BinanceExchange(link.endpoints, link.clock, key=account.key, secret=account.secret)
+    stack.push_async_callback(exchange.close)
+    mode = await exchange.position_mode()  # also sets the clock, and shows at once whether the keys work
+    await _check_symbols(exchange, options.symbols)
+    journal = Journal.open(
+        state_dir.journal,
+        fingerprint,
+        at=link.clock.now(),
+        code_version=__version__,
+        reserve_bytes=RESERVE_BYTES,
+    )
+    stack.callback(journal.close)
+    scope = Scope(symbols=frozenset(options.symbols))
+    state = load_state(journal, fingerprint, settings.exits, scope)
+    if account.env is Env.SIM:
+        state = _same_world(state, journal, link.clock.now(), embedded=account.embedded)
+    scores = Scorekeeper(journal, MetricsFile(metrics_path(state_dir, None, os.environ)))
+    scores.publish()
+    watch = Watch(
+        exchange=exchange,
+        feed=link.feed(exchange, mode),
+        journal=journal,
+        guard=Guard(armed=armed, halted=lambda: halted(state_dir)),
+        contexts=ContextSource(exchange, link.clock, settings.inputs),
+        clock=link.clock,
+        scores=scores,
+        tell=_Teller(story).tell,
+        terms=WatchTerms(
+            env=account.env.value,
+            mode="armed" if armed else "shadow",
+            lockstep=link.lockstep,
+            reconcile_ms=settings.watch.reconcile_interval_ms,
+            duration_ms=options.stop_after,
+            once=options.once,
+        ),
+        state=state,
+        halted=lambda: halted(state_dir),
+    )
+    return watch, exchange
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How an exchange is reached, and in whose time."""
+
+    endpoints: "Endpoints"
+    clock: "ExchangeClock | EventClock"
+    lockstep: bool
+    stale_s: float | None
+
+    def feed(self, exchange: "BinanceExchange", mode: PositionMode) -> Feed:
+        """Return the feed of this exchange."""
+        from tpctl.adapters.binance.clock import EventClock
+        from tpctl.adapters.streams.feed import MARKET_STALE_S, LiveFeed
+        from tpctl.adapters.streams.lockstep import LockstepFeed
+
+        if isinstance(self.clock, EventClock):
+            return LockstepFeed(self.endpoints.stream, self.clock, exchange, mode=mode)
+        stale_s = MARKET_STALE_S if self.stale_s is None else self.stale_s
+        return LiveFeed(self.endpoints.stream, self.clock, exchange, mode=mode, stale_s=stale_s)
+
+
+async def _connect(account: Account) -> Link:
+    """Choose addresses, clock and pace of an account's exchange."""
+    from tpctl.adapters.binance.clock import EventClock, ExchangeClock
+    from tpctl.adapters.binance.endpoints import DEMO, LIVE, twin
+    from tpctl.adapters.streams.discover import discover
+
+    if account.url is None:
+        return Link(LIVE if account.env is Env.LIVE else DEMO, ExchangeClock(), lockstep=False, stale_s=None)
+    status = await discover(account.url)
+    if status.speed is None:
+        return Link(twin(account.url), EventClock(status.now), lockstep=True, stale_s=None)
+    clock = ExchangeClock(speed=status.speed)
+    return Link(twin(account.url), clock, lockstep=False, stale_s=status.stale_s)
+
+
+async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> None:
+    if not symbols:
+        return
+    known = await reader.instruments()
+    for symbol in symbols:
+        if symbol not in known:
+            near = get_close_matches(symbol, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the exchange lists {len(known)} symbols"
+            raise InputsError(f"unknown symbol {symbol!r}", hint)
+
+
+def _same_world(state: State, journal: Journal, now: Millis, *, embedded: bool) -> State:
+    """Forget positions of a simulated account that no longer exists: it ended with its process.
+
+    An embedded twin starts a new account every time; a served one that was started anew is told by its earlier time.
+    """
+    newest = max((episode.position_at for episode in state.episodes.values()), default=0)
+    if not state.episodes or not (embedded or newest > now):
+        return state
+    fresh = replace(state, episodes={})
+    journal.commit(Entry(at=now, states=tuple(position_row(fresh, key) for key in state.episodes)))
+    return fresh
+
+
+class _Teller:
+    """Tells the story; a reader that went away is no reason to stop guarding."""
+
+    def __init__(self, story: Story) -> None:
+        self._story: Story | None = story
+
+    def tell(self, note: Note, seq: int) -> None:
+        """Tell one event, as long as somebody listens."""
+        if self._story is None:
+            return
+        try:
+            self._story.tell(note, seq)
+        except BrokenPipeError:
+            self._story = None
+
+
+async def _draw(watch: "Watch", settings: Settings, story: Story, *, armed: bool) -> None:
+    """Show the present state four times a second, beside the loop."""
+    from tpctl.cli.picture import picture
+
+    while True:
+        await asyncio.sleep(0.25)
+        story.show(picture(watch.state, settings, watch.now, armed=armed, halt=watch.halt))
+
+
+@contextmanager
+def _signals(watch: "Watch") -> Iterator[list[ExitCode]]:
+    """Turn INT and TERM into a clean stop; the list names the exit code of the first that came."""
+    caught: list[ExitCode] = []
+
+    def stop(name: str, code: ExitCode) -> None:
+        caught.append(code)
+        watch.stop(name)
+
+    with _handled(
+        {
+            signal.SIGINT: lambda: stop("interrupted", ExitCode.INTERRUPTED),
+            signal.SIGTERM: lambda: stop("terminated", ExitCode.TERMINATED),
+        }
+    ):
+        yield caught
+
+
+@contextmanager
+def _handled(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,135 @@
+"""`tpctl venue`: from the command line to `VenueOptions`. The twin itself is `tpctl.venue`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tpctl.cli.options import (
+    HELP_NAMES,
+    ColorMode,
+    ColorOption,
+    Command,
+    ConfigOption,
+    Entries,
+    EntriesOption,
+    Example,
+    FromOption,
+    MarketOption,
+    NoInputOption,
+    ProfileOption,
+    QuietOption,
+    SeedOption,
+    SharedOptions,
+    Speed,
+    SpeedOption,
+    StateDirOption,
+    UntilOption,
+    VerboseOption,
+    epilog,
+    existing_files,
+    parse_port,
+    window,
+)
+from tpctl.exits.errors import ExitCode, UsageError
+from tpctl.exits.units import Millis
+
+EXAMPLES = (
+    Example("tpctl venue", "a synthetic market, in real time, on a free port"),
+    Example("tpctl venue --port 8790 --seed 7 --entries 4/h --speed 60", "one story, sixty times as fast"),
+    Example("tpctl venue --market bars_1m_2025-01_02.parquet --from 2025-02-03 --port 8790", "a recorded crash"),
+)
+EXIT_CODES = (
+    ExitCode.OK,
+    ExitCode.BUG,
+    ExitCode.USAGE,
+    ExitCode.CONFIG,
+    ExitCode.INPUTS,
+    ExitCode.INTERRUPTED,
+    ExitCode.PIPE_CLOSED,
+    ExitCode.TERMINATED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VenueOptions:
+    """A `venue` command line, read and checked. None is "not given": the session decides the default.
+
+    `since`, `until` are ms UTC of market time; port 0 is any free one.
+    """
+
+    shared: SharedOptions = field(default_factory=SharedOptions)
+    market: tuple[Path, ...] = ()
+    since: Millis | None = None
+    until: Millis | None = None
+    speed: Speed | None = None
+    seed: int | None = None
+    entries: Entries | None = None
+    rules: Path | None = None
+    brackets: Path | None = None
+    port: int = 0
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        window(self.since, self.until)
+        if (self.since is not None or self.until is not None) and not self.market:
+            raise UsageError("--from and --until need a recorded market", "name one with --market FILE")
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command("venue", cls=Command, context_settings=HELP_NAMES, epilog=epilog(EXAMPLES, EXIT_CODES))
+def venue(
+    market: MarketOption = None,
+    since: FromOption = None,
+    until: UntilOption = None,
+    speed: SpeedOption = None,
+    seed: SeedOption = None,
+    entries: EntriesOption = None,
+    rules: Annotated[
+        Path | None, typer.Option("--rules", metavar="FILE", help="exchangeInfo JSON to trade under, plain or .gz.")
+    ] = None,
+    brackets: Annotated[
+        Path | None, typer.Option("--brackets", metavar="FILE", help="Leverage brackets JSON, plain or .gz.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", metavar="N", parser=parse_port, help="Port on 127.0.0.1; 0 takes a free one.  [default: 0]"
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON (tpctl.venue/1).")] = False,
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    color: ColorOption = ColorMode.AUTO,
+    no_input: NoInputOption = False,
+) -> ExitCode:
+    """Serve the twin: a local exchange that behaves as Binance USD-M futures.
+
+    Any Binance futures client can be pointed at it: the addresses to set are printed first. It listens on 127.0.0.1
+    only, needs no keys and takes any. It runs until interrupted, or until the recording ends.
+    """
+    shared = SharedOptions(profile, config, state_dir, quiet, verbose, color, no_input)
+    existing_files([rules] if rules else None, "rules")
+    existing_files([brackets] if brackets else None, "brackets")
+    options = VenueOptions(
+        shared=shared,
+        market=existing_files(market, "market"),
+        since=since,
+        until=until,
+        speed=speed,
+        seed=seed,
+        entries=entries,
+        rules=rules,
+        brackets=brackets,
+        port=port or 0,
+        json=json,
+    )
+    from tpctl.cli.session import run_venue
+
+    return run_venue(options)

@@ -1,0 +1,211 @@
+"""`tpctl watch`: from the command line to `WatchOptions`. What watching does is the session's and the engine's."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tpctl.cli.options import (
+    HELP_NAMES,
+    ColorMode,
+    ColorOption,
+    Command,
+    ConfigOption,
+    Entries,
+    EntriesOption,
+    Example,
+    FromOption,
+    MarketOption,
+    NoInputOption,
+    ProfileOption,
+    QuietOption,
+    SeedOption,
+    SharedOptions,
+    Speed,
+    SpeedOption,
+    StateDirOption,
+    UntilOption,
+    VerboseOption,
+    epilog,
+    existing_files,
+    parse_confidence,
+    parse_length,
+    parse_url,
+    parse_volatility,
+    window,
+)
+from tpctl.exits.errors import ExitCode, UsageError
+from tpctl.exits.model import Policy
+from tpctl.exits.units import Millis, Ratio
+
+EXAMPLES = (
+    Example("tpctl watch", "a simulated account on a synthetic market: no keys, no network"),
+    Example("tpctl watch --market bars_1m_2025-01_02.parquet --from 2025-02-03 --until 2025-02-04", "a recorded day"),
+    Example("tpctl watch XRPUSDT --seed 7 --for 6h --speed max --jsonl", "six hours as data, as fast as possible"),
+    Example("tpctl watch --profile demo", "Binance demo trading, shadow: decides and prints, sends nothing"),
+    Example("tpctl watch --profile live --arm --confirm live", "the real account, armed"),
+)
+EXIT_CODES = (
+    ExitCode.OK,
+    ExitCode.BUG,
+    ExitCode.USAGE,
+    ExitCode.CONFIG,
+    ExitCode.CREDENTIALS,
+    ExitCode.UNAVAILABLE,
+    ExitCode.RATE_LIMITED,
+    ExitCode.REJECTED,
+    ExitCode.STATE_FILE,
+    ExitCode.LOCKED,
+    ExitCode.INPUTS,
+    ExitCode.NOT_ARMED,
+    ExitCode.PARTIAL,
+    ExitCode.INTERRUPTED,
+    ExitCode.PIPE_CLOSED,
+    ExitCode.TERMINATED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """A `watch` command line, read and checked. None is "not given": the session decides the default.
+
+    `since`, `until` are ms UTC of market time; `stop_after` is a length of event time in ms; `venue` is the base
+    address of a separately served twin.
+    """
+
+    symbols: tuple[str, ...] = ()
+    shared: SharedOptions = field(default_factory=SharedOptions)
+    market: tuple[Path, ...] = ()
+    since: Millis | None = None
+    until: Millis | None = None
+    speed: Speed | None = None
+    seed: int | None = None
+    entries: Entries | None = None
+    venue: str | None = None
+    once: bool = False
+    stop_after: Millis | None = None
+    jsonl: bool = False
+    arm: bool = False
+    confirm: str | None = None
+    confidence: Decimal | None = None
+    volatility: Ratio | None = None
+    policy: Policy | None = None
+
+    def __post_init__(self) -> None:
+        window(self.since, self.until)
+        if self.once and self.stop_after is not None:
+            raise UsageError("--once and --for contradict each other", "give one of them")
+        if self.confirm is not None and not self.arm:
+            raise UsageError("--confirm does nothing without --arm", "add --arm to send orders, or leave --confirm out")
+        if self.venue is not None and (twin := self._twin_options()):
+            raise UsageError(f"{twin[0]} does not go with --venue", f"give {twin[0]} to 'tpctl venue' instead")
+        if (self.since is not None or self.until is not None) and not self.market and self.venue is None:
+            raise UsageError("--from and --until need a recorded market", "name one with --market FILE")
+
+    def _twin_options(self) -> list[str]:
+        """Return the given options that shape an embedded twin."""
+        given = {
+            "--market": bool(self.market),
+            "--from": self.since is not None,
+            "--until": self.until is not None,
+            "--speed": self.speed is not None,
+            "--seed": self.seed is not None,
+            "--entries": self.entries is not None,
+        }
+        return [name for name, present in given.items() if present]
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command("watch", cls=Command, context_settings=HELP_NAMES, epilog=epilog(EXAMPLES, EXIT_CODES))
+def watch(
+    symbols: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SYMBOL]...", help="Symbols to guard, such as XRPUSDT; all where none is given."),
+    ] = None,
+    market: MarketOption = None,
+    since: FromOption = None,
+    until: UntilOption = None,
+    speed: SpeedOption = None,
+    seed: SeedOption = None,
+    entries: EntriesOption = None,
+    venue: Annotated[
+        str | None,
+        typer.Option("--venue", metavar="URL", parser=parse_url, help="Use the twin 'tpctl venue' serves at URL."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Bring every exit up to date once, then leave.")] = False,
+    stop_after: Annotated[
+        Millis | None,
+        typer.Option(
+            "--for", metavar="DURATION", parser=parse_length, help="Leave after this much market time: 10m, 6h, 1h30m."
+        ),
+    ] = None,
+    arm: Annotated[bool, typer.Option("--arm", help="Send orders; outside sim nothing is sent without it.")] = False,
+    confirm: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="PROFILE", help="Repeat the profile's name; live needs it to arm."),
+    ] = None,
+    policy: Annotated[
+        Policy | None, typer.Option("--policy", help="Rule that shapes the take-profit distances.")
+    ] = None,
+    confidence: Annotated[
+        Decimal | None,
+        typer.Option("--confidence", metavar="0..1", parser=parse_confidence, help="Confidence to plan with."),
+    ] = None,
+    volatility: Annotated[
+        Ratio | None,
+        typer.Option(
+            "--volatility", metavar="RATIO", parser=parse_volatility, help="Daily volatility to plan with, as 2.5%."
+        ),
+    ] = None,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print events as JSON lines (tpctl.event/1).")] = False,
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    color: ColorOption = ColorMode.AUTO,
+    no_input: NoInputOption = False,
+) -> ExitCode:
+    """Guard open positions: plan, place and keep their exits on the exchange.
+
+    Adopts every open position, whoever opened it, plans its take-profits, stop and trail, and keeps them resting on
+    the exchange while the market moves. Tells one line per event; on a terminal, below a table of positions.
+
+    In the default profile the exchange is the embedded twin and orders are sent. In every other profile nothing is
+    sent without --arm. Leaving keeps the stops on the exchange.
+    """
+    shared = SharedOptions(profile, config, state_dir, quiet, verbose, color, no_input)
+    options = WatchOptions(
+        symbols=_symbols(symbols or []),
+        shared=shared,
+        market=existing_files(market, "market"),
+        since=since,
+        until=until,
+        speed=speed,
+        seed=seed,
+        entries=entries,
+        venue=venue,
+        once=once,
+        stop_after=stop_after,
+        jsonl=jsonl,
+        arm=arm,
+        confirm=confirm,
+        confidence=confidence,
+        volatility=volatility,
+        policy=policy,
+    )
+    from tpctl.cli.session import run_watch
+
+    return run_watch(options)
+
+
+def _symbols(given: list[str]) -> tuple[str, ...]:
+    """Return the symbols as the exchange spells them, each once."""
+    for symbol in given:
+        if not symbol.isalnum() and not symbol.replace("_", "").isalnum():
+            raise UsageError(f"symbol {symbol!r} is not one", "write it as the exchange does, such as XRPUSDT")
+    return tuple(dict.fromkeys(symbol.upper() for symbol in given))

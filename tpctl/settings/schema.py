@@ -1,0 +1,152 @@
+"""What can be configured, as frozen records with their defaults. Nothing here reads a file.
+
+There is no field that arms, and none that holds a key: arming is per invocation, keys live in their own file, command,
+credential or environment (design 6).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+from tpctl.exits.errors import ConfigError
+from tpctl.exits.model import Regime
+from tpctl.exits.rules import ExitRules
+from tpctl.exits.units import Millis, Ratio
+
+
+class Env(StrEnum):
+    """Which exchange a profile talks to."""
+
+    SIM = "sim"
+    DEMO = "demo"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSettings:
+    """One `[profiles.NAME]`. At most one key source may be named; without one the standard places are tried.
+
+    `key_env` is the prefix of two variables: `NAME` reads `NAME_API_KEY` and `NAME_API_SECRET`.
+    """
+
+    env: Env
+    allow_live: bool = False
+    key_file: Path | None = None
+    key_command: tuple[str, ...] | None = None
+    key_env: str | None = None
+    state_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        named = [name for name in ("key_file", "key_command", "key_env") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ConfigError(f"names both {named[0]!r} and {named[1]!r}", "keep one source of keys")
+        if self.key_command is not None and not self.key_command:
+            raise ConfigError("'key_command' is empty", "write the program and its arguments as a list")
+        if self.key_env is not None and not (self.key_env.isidentifier() and self.key_env.isascii()):
+            raise ConfigError("'key_env' is not the name of a variable", "give the prefix, such as 'TPCTL_DEMO'")
+        if self.allow_live and self.env is not Env.LIVE:
+            raise ConfigError(f"'allow_live' is set while env is {self.env.value!r}", 'remove it, or set env = "live"')
+
+
+@dataclass(frozen=True, slots=True)
+class InputValues:
+    """Planning inputs the operator states himself; None leaves them to measurement.
+
+    `volatility` is the daily standard deviation of returns, `confidence` runs 0 to 1.
+    """
+
+    confidence: Decimal | None = None
+    volatility: Ratio | None = None
+    regime: Regime | None = None
+
+    def __post_init__(self) -> None:
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ConfigError(f"confidence '{self.confidence}' is not between 0 and 1", "write 0.85, not 85")
+        if self.volatility is not None and self.volatility.fraction <= 0:
+            raise ConfigError(f"volatility '{self.volatility}' is not above zero", 'write it as "2.5%"')
+
+
+@dataclass(frozen=True, slots=True)
+class InputSettings:
+    """`[inputs]` for every symbol, `[inputs.symbols.NAME]` for one; a symbol's own value wins."""
+
+    confidence: Decimal | None = None
+    volatility: Ratio | None = None
+    regime: Regime | None = None
+    symbols: Mapping[str, InputValues] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        InputValues(self.confidence, self.volatility, self.regime)
+
+    def values_for(self, symbol: str) -> InputValues:
+        """Return what is stated for a symbol."""
+        own = self.symbols.get(symbol, InputValues())
+        return InputValues(
+            own.confidence if own.confidence is not None else self.confidence,
+            own.volatility if own.volatility is not None else self.volatility,
+            own.regime if own.regime is not None else self.regime,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """`[watch]`: how often the account is read again in full, and how old a mark may be to act on (I14)."""
+
+    reconcile_interval_ms: Millis = 30_000
+    mark_max_age_ms: Millis = 10_000
+
+    def __post_init__(self) -> None:
+        for name in ("reconcile_interval_ms", "mark_max_age_ms"):
+            if getattr(self, name) < 1_000:
+                short = name.removesuffix("_ms")
+                raise ConfigError(f"{short} is below one second", f'set {short} = "1s" or longer')
+
+
+@dataclass(frozen=True, slots=True)
+class FileSettings:
+    """The whole configuration file: its sections are these fields."""
+
+    profiles: Mapping[str, ProfileSettings] = field(default_factory=dict)
+    inputs: InputSettings = field(default_factory=InputSettings)
+    exits: ExitRules = field(default_factory=ExitRules)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+
+
+class Source(StrEnum):
+    """Where a value came from."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    OPTION = "option"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from, and which file or option that was."""
+
+    source: Source
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one run works with. `path` is the file that was read, None where there is none."""
+
+    name: str
+    profile: ProfileSettings
+    state_dir: Path
+    inputs: InputSettings
+    exits: ExitRules
+    watch: WatchSettings
+    path: Path | None
+    origins: Mapping[str, Origin]
+
+    def origin(self, key: str) -> Origin:
+        """Return where the value at a dotted key path came from."""
+        return self.origins.get(key, Origin(Source.DEFAULT))
+
+
+BUILT_IN_PROFILES: Mapping[str, ProfileSettings] = {env.value: ProfileSettings(env) for env in Env}
+DEFAULT_PROFILE = Env.SIM.value

@@ -1,0 +1,121 @@
+"""Where output goes, and which teller of the story fits it: JSON lines, plain lines, or a live table on a terminal.
+
+stdout carries the result, stderr the messages. Colour is used on a terminal that wants it, or when asked for.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from tpctl.exits.model import Note
+from tpctl.views.lines import Tone, day, line, painted, told, tone
+from tpctl.views.view import WatchView
+
+
+class Story(Protocol):
+    """Tells what `watch` does while it does it. None of these waits for a terminal longer than a write does."""
+
+    def open(self) -> None:
+        """Begin."""
+        ...
+
+    def tell(self, note: Note, seq: int) -> None:
+        """Tell one event; `seq` is its number in the journal."""
+        ...
+
+    def show(self, view: WatchView) -> None:
+        """Show the present state; cheap, to be called as often as it changes."""
+        ...
+
+    def close(self) -> None:
+        """End; what was told stays readable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The streams of one run and what they can do."""
+
+    out: TextIO
+    err: TextIO
+    terminal: bool
+    color: bool
+
+
+def detect(out: TextIO, err: TextIO, color: str, environment: Mapping[str, str] | None = None) -> Streams:
+    """Return the streams; `color` is `auto`, `always` or `never` (auto: a terminal, no NO_COLOR, not a dumb one)."""
+    env = os.environ if environment is None else environment
+    dumb = env.get("TERM", "") == "dumb"
+    terminal = out.isatty() and not dumb
+    wanted = color == "always" or (color == "auto" and terminal and not env.get("NO_COLOR"))
+    return Streams(out, err, terminal, wanted)
+
+
+def choose_story(streams: Streams, *, jsonl: bool, quiet: bool = False, verbose: bool = False) -> Story:
+    """Return the teller that fits the output: JSON lines if asked, a table on a terminal, else plain lines."""
+    if jsonl:
+        return JsonStory(streams.out)
+    if streams.terminal:
+        from tpctl.views.table import TableStory
+
+        return TableStory(streams, quiet=quiet, verbose=verbose)
+    return LineStory(streams, quiet=quiet, verbose=verbose)
+
+
+class LineStory:
+    """Plain lines, each written out at once; a line with the date stands before the first event of a day."""
+
+    def __init__(self, streams: Streams, *, quiet: bool = False, verbose: bool = False) -> None:
+        self._streams = streams
+        self._quiet = quiet
+        self._verbose = verbose
+        self._day = ""
+
+    def open(self) -> None:
+        """Begin."""
+
+    def tell(self, note: Note, seq: int) -> None:  # noqa: ARG002 - lines carry no numbers
+        """Write the event's line."""
+        if not told(note.kind, quiet=self._quiet, verbose=self._verbose):
+            return
+        out, today = self._streams.out, day(note.at)
+        if today != self._day:
+            self._day = today
+            out.write(f"{self._paint(today, Tone.QUIET)}\n")
+        out.write(f"{self._paint(line(note), tone(note))}\n")
+        out.flush()
+
+    def show(self, view: WatchView) -> None:
+        """Lines tell events only; the state is in them."""
+
+    def close(self) -> None:
+        """End."""
+        self._streams.out.flush()
+
+    def _paint(self, text: str, meaning: Tone) -> str:
+        return painted(text, meaning) if self._streams.color else text
+
+
+class JsonStory:
+    """One JSON object per event (`tpctl.event/1`), each written out at once; nothing is left out at any volume."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def open(self) -> None:
+        """Begin."""
+
+    def tell(self, note: Note, seq: int) -> None:
+        """Write the event's line."""
+        from tpctl.views.machine import event_line
+
+        self._out.write(event_line(note, seq))
+        self._out.flush()
+
+    def show(self, view: WatchView) -> None:
+        """Lines tell events only."""
+
+    def close(self) -> None:
+        """End."""
+        self._out.flush()
