@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tpctl.adapters.candles import Span, candle_spans, read_candles
+from tpctl.adapters.candles import Span, candle_spans, read_candles, read_history
 from tpctl.exits.errors import InputsError
 from tpctl.market.bars import Bar, fold_bars
 
@@ -118,6 +118,17 @@ def test_spans_tell_what_a_file_covers(xrp_parquet: Path, xrp_csv: Path) -> None
         "XRPUSDT": Span(START, START + 4 * MINUTE),
     }
     assert candle_spans(xrp_csv) == {"XRPUSDT": Span(START, START + 4 * MINUTE)}
+
+
+def test_history_is_what_opens_before_a_time_and_may_be_nothing(xrp_csv: Path) -> None:
+    bars = read_candles(xrp_csv).bars["XRPUSDT"]
+
+    assert list(read_history(xrp_csv, "XRPUSDT", START + 3 * MINUTE)) == list(bars[:3])
+    assert list(read_history(xrp_csv, "XRPUSDT", START + 3 * MINUTE, 2 * MINUTE)) == list(bars[1:3])
+    assert list(read_history(xrp_csv, "XRPUSDT", START)) == []
+    assert list(read_history(xrp_csv, "XRPUSDT", START + 100 * MINUTE, MINUTE)) == []
+    with pytest.raises(InputsError, match="symbol 'XPRUSDT' is not in"):
+        read_history(xrp_csv, "XPRUSDT", START)
 
 
 def test_the_recorded_month_reads_as_its_readme_says(shared_data: Path) -> None:

@@ -347,10 +347,13 @@ def test_a_disk_that_refuses_writes_leaves_the_previous_state_and_the_journal_re
         big = Entry(2, MARK, (PositionRow(KEY, 2, None, "x" * 200_000),), (STOP,))
         with pytest.raises(StateFileError) as caught:
             journal.commit(big)
+        failed = journal._db
         intact = journal.states() == {KEY: BEFORE} and journal.open_intents() == ()
         limit_file_size(resource.RLIM_INFINITY)
         journal.commit(DECISION)
         journal.integrity()
+        # What a failed sync left behind is unknown to that handle for good (D2).
+        assert journal._db is not failed
         return f"{caught.value.message} | intact {intact} | recovered {journal.states() == {KEY: AFTER}}"
 
     assert in_child(act) == (

@@ -401,6 +401,32 @@ def make_misattributed(path: Path) -> None:
     alter(path, "UPDATE meta SET fingerprint = '0123456789abcdee'")
 
 
+def make_indexless(path: Path) -> None:
+    alter(path, "DROP INDEX intents_by_client_id")
+
+
+def make_unreadable_definition(path: Path) -> None:
+    make_journal(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"CREATE TABLE aftermaths") + 2] |= 0x80
+    path.write_bytes(content)
+
+
+def make_disagreeing_index(path: Path) -> None:
+    """Change an id in the index only: order holds, but the intent would not be found by its id."""
+    with open_journal(path) as journal:
+        journal.commit(Entry(1, intents=(stop(),)))
+    content = bytearray(path.read_bytes())
+    entries = [
+        position
+        for page in range(0, len(content), 4096)
+        if content[page] == 10 and (position := content.find(cid().encode(), page, page + 4096)) >= 0
+    ]
+    assert len(entries) == 1
+    content[entries[0]] ^= 1
+    path.write_bytes(content)
+
+
 def make_directory(path: Path) -> None:
     path.mkdir()
 
@@ -443,6 +469,9 @@ DAMAGE = [
     (make_versionless, "has the impossible schema 0"),
     (make_nameless, "its description does not match its checksum"),
     (make_misattributed, "its description does not match its checksum"),
+    (make_indexless, "its tables are not the ones it was made with"),
+    (make_unreadable_definition, "it holds text that is not utf-8"),
+    (make_disagreeing_index, "missing from index intents_by_client_id"),
     (make_directory, "is not a regular file"),
     (make_link, "is a symbolic link"),
     (make_shared, "is writable by others"),
@@ -594,6 +623,17 @@ def test_a_full_disk_leaves_the_previous_state_and_writing_goes_on_when_there_is
     journal._db.execute("PRAGMA max_page_count = 100000")
     journal.commit(Entry(3, MARK, (big,), (stop(),)))
     assert journal.states() == {KEY: big}
+
+
+def test_a_journal_opens_where_there_is_no_room_for_a_reserve(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, data: bytes) -> None:
+        raise StateFileError(f"cannot write {path}", "free some disk space")
+
+    monkeypatch.setattr("tpctl.adapters.journal.write_atomic", refuse)
+
+    with open_journal(path, reserve_bytes=1 << 20) as journal:
+        assert not journal.release_reserve()
+        journal.commit(Entry(1, MARK))
 
 
 def test_the_reserve_is_real_space_and_given_back_once(path: Path) -> None:

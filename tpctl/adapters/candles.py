@@ -92,16 +92,12 @@ def read_candles(
     `path` is a file, several files, or a directory of them. Mark-price files read the same way; their volume is zero.
     Raises `InputsError` for a missing or damaged file, an unknown symbol, mixed lengths, and an empty range.
     """
-    files = _files_of(path)
-    label = str(path) if isinstance(path, Path) else ", ".join(map(str, files))
     wanted = _Wanted(
         None if symbols is None else frozenset(symbols),
         0 if since_ms is None else since_ms,
         10**15 if until_ms is None else until_ms,
     )
-    found = _Found()
-    for file in files:
-        _read_file(file, wanted, found, strict=_is_named(path, file))
+    found, label = _gather(path, wanted)
     chosen = tuple(dict.fromkeys(symbols)) if symbols is not None else tuple(sorted(found.spans))
     _require_known(chosen, found.spans, label)
     _require_bars(chosen, found, label, each=symbols is not None)
@@ -110,13 +106,31 @@ def read_candles(
     return Candles(interval_ms, ordered)
 
 
+def read_history(
+    path: Path | Sequence[Path], symbol: str, before_ms: Millis, span_ms: int = 45 * DAY_MS
+) -> Sequence[Bar]:
+    """Return the bars of `symbol` that open in the `span_ms` before `before_ms`, none where the files hold none.
+
+    Raises `InputsError` as `read_candles` does, but for an empty range.
+    """
+    found, label = _gather(path, _Wanted(frozenset({symbol}), before_ms - span_ms, before_ms))
+    _require_known([symbol], found.spans, label)
+    return _ascending(found.bars.get(symbol, []))
+
+
 def candle_spans(path: Path | Sequence[Path]) -> dict[str, Span]:
     """Return what the file, files or directory cover by symbol, without loading bars; raises `InputsError`."""
-    nothing = _Wanted(None, 0, 0)
-    found = _Found()
-    for file in _files_of(path):
-        _read_file(file, nothing, found, strict=_is_named(path, file))
+    found, _ = _gather(path, _Wanted(None, 0, 0))
     return dict(sorted(found.spans.items()))
+
+
+def _gather(path: Path | Sequence[Path], wanted: _Wanted) -> tuple[_Found, str]:
+    """Return what the files hold of what is wanted, and how to name them in an error."""
+    files = _files_of(path)
+    found = _Found()
+    for file in files:
+        _read_file(file, wanted, found, strict=_is_named(path, file))
+    return found, str(path) if isinstance(path, Path) else ", ".join(map(str, files))
 
 
 def _is_named(path: Path | Sequence[Path], file: Path) -> bool:

@@ -9,7 +9,6 @@ serialises the two. All calls are synchronous: a commit takes about 0.2 ms on a 
 laptop's, which the event loop affords because nothing may be sent before it anyway.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from sqlite3 import Connection, Error
 from typing import Any
 
 from tpctl.adapters.codec import encode
-from tpctl.adapters.files import check_private_file, file_error, sync_directory
+from tpctl.adapters.files import check_private_file, file_error, sync_directory, write_atomic
 from tpctl.adapters.journal_reader import EpisodeRow, Hindsight, JournalReader, PositionRow
 from tpctl.adapters.journal_schema import SCHEMA, Meta, checksum, create, guarded, is_io_failure, open_writer
 from tpctl.exits.errors import StateFileError
@@ -176,17 +175,14 @@ class Journal(JournalReader):
         return self.path.with_suffix(".reserve")
 
     def _reserve(self, size: int) -> None:
-        check_private_file(self._reserve_path)
+        if check_private_file(self._reserve_path) and self._reserve_path.stat().st_size >= size:
+            return
         try:
-            handle = os.open(self._reserve_path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(handle, 0, size)
-            finally:
-                os.close(handle)
-        except OSError:
-            # No room for a reserve is no reason to leave a position unguarded; and half a reserve only takes room.
-            with suppress(OSError):
-                self._reserve_path.unlink()
+            # Written out, because a file that is merely made long holds no space.
+            write_atomic(self._reserve_path, bytes(size))
+        except StateFileError:
+            # No room for a reserve is no reason to leave a position unguarded; `release_reserve` says there is none.
+            return
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

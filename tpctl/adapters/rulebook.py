@@ -4,9 +4,9 @@ Decides where rules come from (a fetch, the cache, files the operator named) and
 guesses a rule, never fetches by itself (the fetch is passed in) and never hides how old its rules are. What a field
 means is decided in `rules`.
 
-The cache is one file per environment, replaced atomically: a header line, an index of offsets, and one JSON slice per
-symbol, so that looking one symbol up parses that symbol only. A damaged cache is a missing one, with a warning; a cache
-written by a newer tpctl is refused and left as it is.
+The cache is one file per environment, replaced atomically: a checksum, a header line, an index of offsets, and one JSON
+slice per symbol, so that looking one symbol up parses that symbol only. A damaged cache is a missing one, with a
+warning; a cache written by a newer tpctl is refused and left as it is.
 """
 
 import json
@@ -32,6 +32,8 @@ DEFAULT_TTL_MS: Millis = 3_600_000
 
 _FORMAT = "tpctl.rules"
 _VERSION = 1
+# The checksum of all that follows it, in hexadecimal, and a space.
+_CHECKSUM_BYTES = 9
 # A clock that was set back by less than this does not make rules look as if they came from the future.
 _SKEW_MS: Millis = 60_000
 _MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -192,7 +194,7 @@ class RuleCache:
         """
         try:
             data = self.path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             return Unavailable(f"cannot be read: {(error.strerror or 'unknown error').lower()}")
@@ -297,13 +299,13 @@ class RuleCache:
             "fetched_at": at,
             "brackets_at": tables_at,
             "index_bytes": len(places),
-            "crc32": zlib.crc32(content),
         }
-        return _dump(header) + b"\n" + content
+        checked = _dump(header) + b"\n" + content
+        return b"%08x " % zlib.crc32(checked) + checked
 
     def _decode(self, data: bytes) -> RuleBook | Unavailable | None:
         end = data.find(b"\n")
-        header = json.loads(data[: max(end, 0)])
+        header = json.loads(data[_CHECKSUM_BYTES : max(end, 0)])
         if header["format"] != _FORMAT:
             return Unavailable("is no rule cache")
         if header["version"] > _VERSION:
@@ -311,11 +313,11 @@ class RuleCache:
                 f"rule cache {str(self.path)!r} was written by a newer tpctl (version {header['version']})",
                 "use that tpctl, or remove the file: it is fetched again",
             )
+        if zlib.crc32(memoryview(data)[_CHECKSUM_BYTES:]) != int(data[:_CHECKSUM_BYTES], 16):
+            return Unavailable("is damaged (checksum)")
         if header["environment"] != self.environment:
             return Unavailable(f"holds the rules of {header['environment']!r}, not of {self.environment!r}")
         content = memoryview(data)[end + 1 :]
-        if zlib.crc32(content) != header["crc32"]:
-            return Unavailable("is damaged (checksum)")
         places = header["index_bytes"]
         index = json.loads(bytes(content[:places]))
         body = content[places:]

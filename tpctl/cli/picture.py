@@ -5,7 +5,7 @@ from decimal import Decimal
 from tpctl.exits.episode import Episode, LegStatus, OrderState, Phase, State
 from tpctl.exits.ids import Role
 from tpctl.exits.model import Unavailable
-from tpctl.exits.units import Millis
+from tpctl.exits.units import Millis, Price
 from tpctl.settings.schema import Settings
 from tpctl.views.view import NextTarget, PositionRow, Protection, WatchView
 
@@ -32,7 +32,7 @@ def _row(episode: Episode) -> PositionRow:
         key=episode.key,
         quantity=episode.quantity,
         entry=episode.entry,
-        mark=unknown if mark is None else mark,
+        mark=unknown if mark is None else _on_tick(mark, episode),
         pnl=unknown if mark is None else sign * (mark - episode.entry) * episode.quantity,
         leverage=episode.plan.leverage if episode.plan else Unavailable("no plan yet"),
         stop=episode.stop,
@@ -40,6 +40,11 @@ def _row(episode: Episode) -> PositionRow:
         trail=episode.callback if trailing else None,
         protection=_protection(episode),
     )
+
+
+def _on_tick(mark: Price, episode: Episode) -> Price:
+    """Return the mark with the digits prices of this symbol have; the exchange gives it with eight decimals."""
+    return mark if episode.instrument is None else mark.quantize(episode.instrument.tick)
 
 
 def _target(episode: Episode) -> NextTarget | None:

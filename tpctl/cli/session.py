@@ -266,6 +266,7 @@ async def _assemble(
             mode="armed" if armed else "shadow",
             lockstep=link.lockstep,
             reconcile_ms=settings.watch.reconcile_interval_ms,
+            mark_max_age_ms=None if account.env is Env.SIM else settings.watch.mark_max_age_ms,
             duration_ms=options.stop_after,
             once=options.once,
         ),

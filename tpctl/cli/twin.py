@@ -14,10 +14,9 @@ from typing import Any
 from tpctl.cli.options import Entries, Speed
 from tpctl.exits.errors import InputsError, UsageError
 from tpctl.exits.units import Millis
-from tpctl.market.bars import Bar
 from tpctl.venue.entries import DEFAULT_RATE, ListedEntries, NoEntries, SeededEntries, read_entries
 from tpctl.venue.entries import Entries as Trader
-from tpctl.venue.market.recorded import HISTORY_MS, RecordedMarket
+from tpctl.venue.market.recorded import RecordedMarket
 from tpctl.venue.market.synthetic import SyntheticMarket
 from tpctl.venue.rulebook import RuleBook, builtin_rules, load_rules
 from tpctl.venue.server import Served, serve
@@ -25,7 +24,7 @@ from tpctl.venue.venue import Venue
 
 # Five hours of market in a minute: long enough for the four positions of the start to meet their levels.
 DEFAULT_SPEED = 300.0
-DEFAULT_SEED = 7
+DEFAULT_SEED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +81,12 @@ def _json(path: Path, what: str) -> Any:
 
 
 def _recorded(options: TwinOptions, rules: RuleBook) -> RecordedMarket:
-    from tpctl.adapters.candles import read_candles
+    from tpctl.adapters.candles import read_candles, read_history
 
-    wanted = options.symbols or None
-    candles = read_candles(options.market, wanted, options.since, options.until)
-
-    def earlier(symbol: str) -> Sequence[Bar]:
-        """Read the weeks before the start, for the candles a plan measures volatility on."""
-        start = candles.bars[symbol][0].at
-        try:
-            return read_candles(options.market, (symbol,), start - HISTORY_MS, start).bars[symbol]
-        except InputsError:
-            return ()  # the recording begins here
-
-    return RecordedMarket(candles, rules, history=earlier)
+    candles = read_candles(options.market, options.symbols or None, options.since, options.until)
+    start = max(bars[0].at for bars in candles.bars.values())
+    # The weeks before the start are read only for the symbols whose candles a plan asks for.
+    return RecordedMarket(candles, rules, history=lambda symbol: read_history(options.market, symbol, start))
 
 
 def _synthetic(options: TwinOptions, rules: RuleBook) -> SyntheticMarket:

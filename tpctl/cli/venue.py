@@ -112,7 +112,7 @@ def venue(
     """Serve the twin: a local exchange that behaves as Binance USD-M futures.
 
     Any Binance futures client can be pointed at it: the addresses to set are printed first. It listens on 127.0.0.1
-    only, needs no keys and takes any. It runs until interrupted, or until the recording ends.
+    only; its API key and secret are both "sim". It runs until interrupted, or until the recording ends.
     """
     shared = SharedOptions(profile, config, state_dir, quiet, verbose, color, no_input)
     existing_files([rules] if rules else None, "rules")

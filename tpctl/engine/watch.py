@@ -40,12 +40,16 @@ _ONCE_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class WatchTerms:
-    """How one run behaves. `duration_ms` is event time; `once` stops when everything wanted is in place."""
+    """How one run behaves. `duration_ms` is event time; `once` stops when everything wanted is in place.
+
+    Marks older than `mark_max_age_ms` decide nothing (I14); None where event time is not real time.
+    """
 
     env: str
     mode: str
     lockstep: bool
     reconcile_ms: int = 30_000
+    mark_max_age_ms: int | None = None
     duration_ms: int | None = None
     once: bool = False
 
@@ -161,7 +165,7 @@ class Watch:
         deadline = asyncio.get_running_loop().time() + _ONCE_S
         try:
             async for batch in self._feed.events():
-                self._inbox.put_nowait(batch)
+                self._inbox.put_nowait(self._fresh(batch))
                 if self._terms.lockstep:
                     await self._quiet()
                 if self._terms.once:
@@ -172,6 +176,14 @@ class Watch:
             self._fail(error)
             return
         self.stop("everything wanted is in place" if self._terms.once else "the market ended")
+
+    def _fresh(self, batch: Sequence[Event]) -> Sequence[Event]:
+        """Return the batch without marks too old to decide on."""
+        limit = self._terms.mark_max_age_ms
+        if limit is None:
+            return batch
+        oldest = self._clock.now() - limit
+        return [event for event in batch if not isinstance(event, MarkPrice) or event.at >= oldest]
 
     async def _quiet(self) -> None:
         """Wait until every event is applied and no request is under way."""

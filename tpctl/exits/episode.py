@@ -9,8 +9,19 @@ from decimal import Decimal
 from enum import StrEnum
 
 from tpctl.exits.ids import Role
-from tpctl.exits.model import Attempt, Context, Instrument, LiveOrder, Note, Plan, PositionKey, PositionMode
 from tpctl.exits.intents import Intent
+from tpctl.exits.model import (
+    Attempt,
+    Book,
+    Context,
+    Fill,
+    Instrument,
+    LiveOrder,
+    Note,
+    Plan,
+    PositionKey,
+    PositionMode,
+)
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import ZERO, Millis, Money, Price, Quantity, Ratio
 
@@ -53,7 +64,8 @@ _PENDING_STATES = frozenset({OrderState.SENT, OrderState.UNKNOWN})
 class OwnOrder:
     """One order of ours. `confirmed` is set by evidence other than the acknowledgement (stream, query, snapshot).
 
-    `quantity` None is closePosition. `legs` are the take-profit legs its fills belong to, in order.
+    `quantity` None is closePosition. `legs` are the take-profit legs its fills belong to, in order. `executed` is what
+    the order's own state says was filled, `traded` how much of that came with its price and fee as executions.
     """
 
     client_id: str
@@ -66,6 +78,7 @@ class OwnOrder:
     confirmed: bool = False
     executed: Quantity = ZERO
     spent: Money = ZERO
+    traded: Quantity = ZERO
     fees: Money = ZERO
     exchange_id: str | None = None
     child_id: str | None = None
@@ -93,7 +106,10 @@ class OwnOrder:
 
 @dataclass(frozen=True, slots=True)
 class LegState:
-    """One take-profit leg of the running plan; `quantity` is what it closes in all, `filled` what it has."""
+    """One take-profit leg of the running plan; `quantity` is what it closes in all, `filled` what it has.
+
+    `hit_at` is when it was filled, `recorded` whether its attempt is in the metrics.
+    """
 
     number: int
     distance: Ratio
@@ -103,8 +119,8 @@ class LegState:
     status: LegStatus = LegStatus.WAITING
     filled: Quantity = ZERO
     spent: Money = ZERO
-    fees: Money = ZERO
-    started_at: Millis | None = None
+    hit_at: Millis | None = None
+    recorded: bool = False
 
     @property
     def remaining(self) -> Quantity:
@@ -116,10 +132,12 @@ class LegState:
 class Episode:
     """One life of one position.
 
-    `stop` is the level the working stop belongs at; it only ever tightens (I4). `accounted` is the size our own fills
-    explain, `stated` what the exchange said last; a lasting difference is somebody else's act (I24). `quantity` is the
-    smaller of the two, so that a late figure never makes us close what is gone. `position_at` is the exchange time of the
-    newest evidence about the size. `naked_ms` adds up the time without a live stop.
+    `stop` is the level the working stop belongs at; it only ever tightens (I4). `accounted` is the size our evidence
+    explains, counted from what the exchange stated at `accounted_at`; `stated` is what it stated at `position_at`, None
+    where executions are newer. A lasting difference is somebody else's act (I24). `quantity` is the smaller of the two,
+    so that a late figure never makes us close what is gone; only a stated zero is flat. `unclaimed` are executions
+    whose order is not known yet. `context_at` is when the planning inputs last came. `naked_ms` adds up the time
+    without a live stop.
     """
 
     key: PositionKey
@@ -129,6 +147,7 @@ class Episode:
     quantity: Quantity
     accounted: Quantity
     position_at: Millis
+    accounted_at: Millis
     stated: Quantity | None = None
     phase: Phase = Phase.ADOPTING
     instrument: Instrument | None = None
@@ -141,6 +160,7 @@ class Episode:
     mark: Price | None = None
     mark_at: Millis = 0
     suspect_mark: Price | None = None
+    suspect_at: Millis = 0
     peak: Price | None = None
     callback: Ratio | None = None
     callback_at: Millis | None = None
@@ -150,15 +170,21 @@ class Episode:
     retry_at: Mapping[str, Millis] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
     context_asked_at: Millis | None = None
+    context_at: Millis | None = None
+    complaint: str | None = None
     differs_since: Millis | None = None
     absent_reads: int = 0
+    absent_at: Millis = 0
     overdue_since: Millis | None = None
     close_reason: str | None = None
     trades: tuple[int, ...] = ()
+    unclaimed: tuple[Fill, ...] = ()
+    unclaimed_since: Millis | None = None
     exit_quantity: Quantity = ZERO
     exit_spent: Money = ZERO
     rest_quantity: Quantity = ZERO
     rest_spent: Money = ZERO
+    traded: Quantity = ZERO
     realised: Money = ZERO
     fees: Money = ZERO
     unprotected_since: Millis | None = None
@@ -220,10 +246,37 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class QuietMark:
+    """The newest mark of a symbol, and the band in which a mark leads to nothing (exclusive bounds).
+
+    `lowest` and `highest` are the extremes since the episodes last took a mark in; they take them in at the next event
+    that is not quiet.
+    """
+
+    at: Millis
+    price: Price
+    lowest: Price
+    highest: Price
+    above: Price
+    below: Price
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An order of ours without a position, and how many reads agreed that there is none."""
+
+    key: PositionKey
+    book: Book
+    reads: int
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """The reducer's whole state: every episode, and how positions are to be treated.
 
-    `lives` counts the generations each position has had.
+    `lives` counts the generations each position has had. `quiet` holds marks by symbol that changed nothing, `orphans`
+    suspects by client id; both are of this run only.
     """
 
     account: str
@@ -232,6 +285,8 @@ class State:
     scope: Scope = field(default_factory=Scope)
     episodes: Mapping[PositionKey, Episode] = field(default_factory=dict)
     lives: Mapping[PositionKey, int] = field(default_factory=dict)
+    quiet: Mapping[str, QuietMark] = field(default_factory=dict)
+    orphans: Mapping[str, Orphan] = field(default_factory=dict)
 
     def of_symbol(self, symbol: str) -> tuple[Episode, ...]:
         """Return the episodes of one symbol, in a stable order."""

@@ -105,9 +105,13 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """The guard did not let the request out: shadow mode, HALT, or a broken invariant."""
+    """The guard did not let the request out: shadow mode, HALT, or a broken invariant.
+
+    With `retry` the reason may pass by itself, so the reducer may ask again; else it waits to be released.
+    """
 
     reason: str
+    retry: bool = False
 
 
 Answer: TypeAlias = Accepted | Refused | Unknown | Withheld

@@ -155,6 +155,4 @@ def _check_trigger(trigger: Price, terms: Terms) -> tuple[FilterCheck, ...]:
     if kind is None or terms.mark is None or terms.side is None:
         return ()
     crossed = would_trigger(kind, terms.side.closing, trigger, terms.mark)
-    return (
-        FilterCheck("TRIGGER", not crossed, f"not yet met at mark {plain(terms.mark)}", -2021 if crossed else None),
-    )
+    return (FilterCheck("TRIGGER", not crossed, f"not met at mark {plain(terms.mark)}", -2021 if crossed else None),)

@@ -34,7 +34,8 @@ def _xdg(variable: str, default: str) -> Path | None:
     """Return tpctl's folder of one kind by the XDG rule, or None where another rule holds; as platformdirs does."""
     if not sys.platform.startswith("linux"):
         return None
-    return Path(os.environ.get(variable, "").strip() or os.path.expanduser(f"~/{default}")) / "tpctl"
+    named = os.environ.get(variable, "").strip()
+    return (Path(named) if named else Path.home() / default) / "tpctl"
 
 
 def _elsewhere(kind: str) -> Path:
