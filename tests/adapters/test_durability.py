@@ -27,7 +27,7 @@ from tpctl.adapters.journal_reader import PositionRow
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile
 from tpctl.exits.errors import StateFileError
-from tpctl.exits.events import Accepted, MarkPrice
+from tpctl.exits.events import MarkPrice
 from tpctl.exits.intents import PlaceStop
 from tpctl.exits.model import Attempt, Note, NoteKind, Outcome, PositionKey, PositionSide, WorkingType
 
@@ -232,7 +232,7 @@ def test_a_decision_is_there_whole_or_not_at_all_at_every_crash(tmp_path: Path) 
             journal.integrity()
             parts = (
                 journal.states() == {KEY: AFTER},
-                [each.intent for each in journal.open_intents()] == [STOP],
+                [each.intent for each in journal.intents()] == [STOP],
                 len(list(journal.events())) == 2,
                 len(list(journal.notes())) == 1,
                 journal.attempts() == (ATTEMPT,),
@@ -243,23 +243,6 @@ def test_a_decision_is_there_whole_or_not_at_all_at_every_crash(tmp_path: Path) 
         seen.add((parts[0], sent, finished))
 
     assert {(False, False, False), (True, False, False), (True, True, True)} <= seen
-
-
-def test_an_answer_is_kept_once_acknowledged_at_every_crash(tmp_path: Path) -> None:
-    def prepare(directory: Path) -> Callable[[], None]:
-        journal = open_journal(directory / "journal.db")
-        journal.commit(DECISION)
-
-        def act() -> None:
-            journal.answer(3, CID, Accepted(None))
-            (directory / "acknowledged").touch()
-
-        return act
-
-    for directory, _ in every_crash(tmp_path, prepare):
-        with open_journal(directory / "journal.db") as journal:
-            journal.integrity()
-            assert len(journal.open_intents()) <= (not (directory / "acknowledged").exists())
 
 
 def test_a_checkpoint_loses_nothing_at_any_crash(tmp_path: Path) -> None:
@@ -348,7 +331,7 @@ def test_a_disk_that_refuses_writes_leaves_the_previous_state_and_the_journal_re
         with pytest.raises(StateFileError) as caught:
             journal.commit(big)
         failed = journal._db
-        intact = journal.states() == {KEY: BEFORE} and journal.open_intents() == ()
+        intact = journal.states() == {KEY: BEFORE} and list(journal.intents()) == []
         limit_file_size(resource.RLIM_INFINITY)
         journal.commit(DECISION)
         journal.integrity()

@@ -13,7 +13,7 @@ from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.journal_reader import EpisodeRow, Hindsight, JournalReader, PositionRow
 from tpctl.adapters.journal_schema import APPLICATION_ID, SCHEMA
 from tpctl.exits.errors import ExitCode, InputsError, LockedError, StateFileError
-from tpctl.exits.events import Accepted, Answer, MarkPrice, Refused, Tick, Unknown, Withheld
+from tpctl.exits.events import MarkPrice, Tick
 from tpctl.exits.ids import ClientId, Role
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit
 from tpctl.exits.model import (
@@ -191,71 +191,6 @@ def test_an_episode_is_completed_when_it_closes(journal: Journal) -> None:
     assert journal.episodes() == (closed,)
 
 
-@pytest.mark.parametrize(
-    ("answer", "still_open"),
-    [
-        (Accepted(ORDER), False),
-        (Accepted(None), False),
-        (Refused(-2021, "x"), False),
-        (Withheld("HALT"), False),
-        (Unknown("timeout"), True),
-    ],
-)
-def test_an_intent_is_open_until_its_fate_is_known(journal: Journal, answer: Answer, still_open: bool) -> None:
-    journal.commit(Entry(1, intents=(stop(),)))
-    assert [each.intent for each in journal.open_intents()] == [stop()]
-
-    journal.answer(2, cid(), answer)
-
-    assert bool(journal.open_intents()) is still_open
-
-
-@pytest.mark.parametrize("order", [ORDER, None])
-def test_an_unknown_fate_is_settled_by_evidence(journal: Journal, order: LiveOrder | None) -> None:
-    journal.commit(Entry(1, intents=(stop(),)))
-    journal.answer(2, cid(), Unknown("timeout"))
-    journal.resolve(3, cid(), order)
-
-    assert journal.open_intents() == ()
-    journal.integrity()
-
-
-def test_an_unknown_after_an_answer_does_not_open_the_intent_again(journal: Journal) -> None:
-    journal.commit(Entry(1, intents=(stop(),)))
-    journal.answer(2, cid(), Accepted(ORDER))
-    journal.answer(3, cid(), Unknown("late timeout"))
-
-    assert journal.open_intents() == ()
-
-
-def test_an_order_and_its_cancel_share_an_id_and_not_an_answer(journal: Journal) -> None:
-    journal.commit(Entry(1, intents=(stop(), cancel())))
-    journal.answer(2, cid(), Accepted(ORDER))
-
-    assert [each.intent for each in journal.open_intents()] == [cancel()]
-
-    journal.answer(3, cid(), Accepted(None), cancel=True)
-
-    assert journal.open_intents() == ()
-
-
-def test_an_intent_sent_again_under_its_id_is_open_again_once(journal: Journal) -> None:
-    journal.commit(Entry(1, intents=(stop(),)))
-    journal.answer(2, cid(), Withheld("HALT"))
-    journal.commit(Entry(3, intents=(stop(),)))
-
-    assert [each.seq for each in journal.open_intents()] == [2]
-
-    journal.answer(4, cid(), Accepted(ORDER))
-
-    assert journal.open_intents() == ()
-
-
-def test_an_answer_to_an_intent_never_journalled_is_a_bug(journal: Journal) -> None:
-    with pytest.raises(ValueError, match="no intent was journalled under"):
-        journal.answer(1, cid(), Accepted(None))
-
-
 def test_an_attempt_counts_once_however_often_it_arrives(journal: Journal) -> None:
     assert journal.commit(Entry(1, attempts=(attempt(1), attempt(1)))).new_attempts == ("a1",)
     assert journal.commit(Entry(2, attempts=(attempt(1), attempt(2)))).new_attempts == ("a2",)
@@ -305,7 +240,7 @@ def test_nothing_of_a_decision_stays_when_a_part_cannot_be_written(journal: Jour
 
     assert journal.states() == {KEY: STATE}
     assert list(journal.events()) == []
-    assert journal.open_intents() == ()
+    assert list(journal.intents()) == []
     assert journal.attempts() == ()
     assert journal.commit(Entry(3, MARK)).event_seq == 1
 
@@ -551,11 +486,10 @@ def test_reading_a_journal_that_is_not_there_says_what_makes_one(path: Path) -> 
     [
         ('UPDATE positions SET state = \'{"stop":"39000"}\'', Journal.states),
         ("UPDATE positions SET lives = 3", Journal.states),
-        ("UPDATE intents SET payload = replace(payload, '49000', '48000')", Journal.open_intents),
+        ("UPDATE intents SET payload = replace(payload, '49000', '48000')", lambda journal: list(journal.intents())),
         ("UPDATE attempts SET payload = replace(payload, '50950', '50951')", Journal.attempts),
         ("UPDATE events SET at = at + 1", lambda journal: list(journal.events())),
         ("UPDATE notes SET kind = 'closed'", lambda journal: list(journal.notes())),
-        ("UPDATE answers SET outcome = 'refused'", Journal.integrity),
         ("UPDATE episodes SET opened_at = 1", Journal.episodes),
         ("UPDATE aftermaths SET at = 7", Journal.aftermaths),
     ],
@@ -574,7 +508,6 @@ def test_a_value_that_changed_on_disk_is_damage(path: Path, statement: str, read
                 (Aftermath("a1", KEY.side, Decimal(51_000), Decimal(49_000), 9, Decimal("0.1"), Decimal(50_000)),),
             )
         )
-        journal.answer(2, cid(), Unknown("timeout"))
         read(journal)
     with closing(sqlite3.connect(path, isolation_level=None)) as raw:
         raw.execute(statement)
@@ -592,7 +525,7 @@ def test_every_flipped_byte_is_noticed_or_harmless(path: Path) -> None:
     def everything() -> tuple[object, ...]:
         with open_journal(path) as journal:
             journal.integrity()
-            return journal.states(), list(journal.events()), journal.open_intents(), journal.attempts()
+            return journal.states(), list(journal.events()), list(journal.intents()), journal.attempts()
 
     expected = everything()
     noticed = 0
@@ -619,7 +552,7 @@ def test_a_full_disk_leaves_the_previous_state_and_writing_goes_on_when_there_is
 
     assert caught.value.hint == "free some disk space and try again"
     assert journal.states() == {KEY: STATE}
-    assert journal.open_intents() == ()
+    assert list(journal.intents()) == []
     journal._db.execute("PRAGMA max_page_count = 100000")
     journal.commit(Entry(3, MARK, (big,), (stop(),)))
     assert journal.states() == {KEY: big}

@@ -21,10 +21,10 @@ from tpctl.adapters.files import check_private_file, file_error, sync_directory,
 from tpctl.adapters.journal_reader import EpisodeRow, Hindsight, JournalReader, PositionRow
 from tpctl.adapters.journal_schema import SCHEMA, Meta, checksum, create, guarded, is_io_failure, open_writer
 from tpctl.exits.errors import StateFileError
-from tpctl.exits.events import Accepted, Answer, Event, Refused, Unknown, Withheld
+from tpctl.exits.events import Event
 from tpctl.exits.ids import parse_client_id
 from tpctl.exits.intents import CancelOrder, OrderIntent
-from tpctl.exits.model import Attempt, LiveOrder, Note, PositionKey
+from tpctl.exits.model import Attempt, Note, PositionKey
 from tpctl.exits.scoring import Aftermath, fold
 from tpctl.exits.units import Millis
 
@@ -36,7 +36,6 @@ _INSERT = {
     "positions": "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "episodes": "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?)",
     "intents": "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    "answers": "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "notes": "INSERT INTO notes VALUES (?, ?, ?, ?, ?, ?, ?)",
     # What is known by an id counts once: the first to arrive stays (I17).
     "attempts": "INSERT INTO attempts VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
@@ -46,14 +45,7 @@ _INSERT = {
 _NEXT = {
     "events": "SELECT coalesce(max(seq), 0) + 1 FROM events",
     "intents": "SELECT coalesce(max(seq), 0) + 1 FROM intents",
-    "answers": "SELECT coalesce(max(seq), 0) + 1 FROM answers",
     "notes": "SELECT coalesce(max(seq), 0) + 1 FROM notes",
-}
-_OUTCOMES: dict[type[Any], str] = {
-    Accepted: "accepted",
-    Refused: "refused",
-    Unknown: "unknown",
-    Withheld: "withheld",
 }
 
 
@@ -112,7 +104,7 @@ class Journal(JournalReader):
 
         Raises `StateFileError` when the disk is full or failing; the stored state is then the previous one. After an
         i/o error the file is opened and checked anew before the next write, because what the failed one left on disk
-        is unknown: its intents, never sent, may then show up among the open ones, which looking them up settles.
+        is unknown: its intents, never sent, may then be in it after all, which looking their orders up settles.
         """
         with self._transaction() as db:
             event_seq = self._add_event(db, entry.at, entry.event)
@@ -143,21 +135,6 @@ class Journal(JournalReader):
         for attempt in attempts:
             fold(None, attempt)
         return self.commit(Entry(at, attempts=tuple(attempts))).new_attempts
-
-    def answer(self, at: Millis, client_id: str, answer: Answer, *, cancel: bool = False) -> None:
-        """Record what the exchange said to the newest intent (order or cancel) under this client id.
-
-        `Unknown` leaves the intent open. Raises `StateFileError` as `commit`, and `ValueError` for an intent that was
-        never journalled, which must not have been sent (I8).
-        """
-        self._add_answer(at, client_id, cancel, _OUTCOMES[type(answer)], encode(answer))
-
-    def resolve(self, at: Millis, client_id: str, order: LiveOrder | None, *, cancel: bool = False) -> None:
-        """Record what the evidence showed about an intent whose answer was lost: the order, or that there is none.
-
-        The caller has decided that the evidence suffices (reliability 4); the intent is no longer open.
-        """
-        self._add_answer(at, client_id, cancel, "absent" if order is None else "found", encode(order, LiveOrder | None))
 
     def release_reserve(self) -> bool:
         """Give the reserved disk space back, for protective orders on a full disk; return whether there was any."""
@@ -257,14 +234,6 @@ class Journal(JournalReader):
     def _add_note(self, db: Connection, note: Note) -> int:
         symbol, side = (note.key.symbol, note.key.side.value) if note.key else (None, None)
         return self._add(db, "notes", (note.at, note.kind.value, symbol, side, encode(note)))
-
-    def _add_answer(self, at: Millis, client_id: str, cancel: bool, outcome: str, payload: str) -> None:
-        with self._transaction() as db:
-            sql = "SELECT max(seq) FROM intents WHERE client_id = ? AND cancel = ?"
-            intent_seq = db.execute(sql, (client_id, int(cancel))).fetchone()[0]
-            if intent_seq is None:
-                raise ValueError(f"no intent was journalled under {client_id!r}")
-            self._add(db, "answers", (intent_seq, client_id, int(cancel), at, outcome, payload))
 
 
 def _subject(event: Event) -> tuple[str | None, str | None]:

@@ -27,18 +27,11 @@ _SELECT = {
     "episodes": "SELECT 0, generation, symbol, side, opened_at, closed_at, payload, crc FROM episodes ",
     "intents": "SELECT seq, client_id, cancel, generation, role, leg, symbol, side, kind, payload, at, event_seq, crc"
     " FROM intents ",
-    "answers": "SELECT seq, intent_seq, client_id, cancel, at, outcome, payload, crc FROM answers ",
     "notes": "SELECT seq, at, kind, symbol, side, payload, crc FROM notes ",
     "attempts": "SELECT 0, id, at, payload, crc FROM attempts ",
     "aftermaths": "SELECT 0, attempt_id, at, payload, crc FROM aftermaths ",
     "hindsights": "SELECT 0, attempt_id, at, payload, crc FROM hindsights ",
 }
-# An intent is open until its newest journalling has an answer that says what became of it (I9, I10).
-_OPEN = """
-    WHERE seq IN (SELECT max(seq) FROM intents GROUP BY client_id, cancel)
-    AND NOT EXISTS (SELECT 1 FROM answers WHERE answers.intent_seq = intents.seq AND answers.outcome <> 'unknown')
-    ORDER BY seq
-"""
 
 T = TypeVar("T")
 
@@ -134,10 +127,6 @@ class JournalReader:
         """Return every life of every position, oldest first."""
         rows = self._rows("episodes", "ORDER BY opened_at, generation")
         return tuple(self._decode("episodes", row[5], EpisodeRow) for row in rows)
-
-    def open_intents(self) -> tuple[JournalledIntent, ...]:
-        """Return the intents nobody knows the fate of, oldest first: what recovery must look up first (I9)."""
-        return tuple(self._intents(_OPEN))
 
     def intents(self, since_seq: int = 0) -> Iterator[JournalledIntent]:
         """Yield the intents after `since_seq`, oldest first."""

@@ -85,17 +85,6 @@ CREATE TABLE intents (
     crc INTEGER NOT NULL
 );
 CREATE INDEX intents_by_client_id ON intents (client_id, cancel);
-CREATE TABLE answers (
-    seq INTEGER PRIMARY KEY,
-    intent_seq INTEGER NOT NULL REFERENCES intents (seq),
-    client_id TEXT NOT NULL,
-    cancel INTEGER NOT NULL CHECK (cancel IN (0, 1)),
-    at INTEGER NOT NULL,
-    outcome TEXT NOT NULL CHECK (outcome IN ('accepted', 'refused', 'unknown', 'withheld', 'found', 'absent')),
-    payload TEXT NOT NULL,
-    crc INTEGER NOT NULL
-);
-CREATE INDEX answers_by_intent ON answers (intent_seq);
 CREATE TABLE notes (
     seq INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,
