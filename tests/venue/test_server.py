@@ -261,12 +261,12 @@ def test_event_time_runs_at_speed_between_steps_and_never_past_them() -> None:
     pace = Pace(60.0, START_MS, lambda: wall[0])
 
     assert pace.now(START_MS, START_MS + 5_000) == START_MS
-    assert pace.wait_s(START_MS + 5_000) == pytest.approx(5 / 60)
+    assert pace.wait_s(START_MS, START_MS + 5_000) == pytest.approx(5 / 60)
     wall[0] += 0.05
     assert pace.now(START_MS, START_MS + 5_000) == START_MS + 3_000
     wall[0] += 1.0
     assert pace.now(START_MS, START_MS + 5_000) == START_MS + 4_999
-    assert pace.wait_s(START_MS + 5_000) == 0.0
+    assert pace.wait_s(START_MS, START_MS + 5_000) == 0.0
     assert pace.now(START_MS + 5_000, None) == START_MS + 5_000
     assert pace.tolerance() == Tolerance(scale=60.0)
 
@@ -636,7 +636,36 @@ def test_at_speed_the_market_runs_to_its_end_without_a_step_left_out() -> None:
                 times.append((await data.receive_json())["E"])
             assert times == list(range(times[0], START_MS + 100 * 5_000, 5_000))
             assert client.served.status["done"]
-            assert (await op(pace, "advance"))["error"].startswith("the market runs by itself")
+            assert (await op(pace, "advance"))["done"]
+
+    asyncio.run(scenario())
+
+
+def test_a_market_that_is_driven_stands_still_between_its_steps_and_goes_on_by_itself_afterwards() -> None:
+    wall = [0.0]
+    pace = Pace(60.0, START_MS, lambda: wall[0])
+    pace.drive(True, START_MS)
+    wall[0] += 1.0
+
+    assert pace.now(START_MS, START_MS + 5_000) == START_MS
+    assert pace.wait_s(START_MS, START_MS + 5_000) == 0.0
+    assert pace.tolerance() == Tolerance(standing_ms=1_000.0)
+    pace.moved()
+    assert pace.wait_s(START_MS + 5_000, START_MS + 10_000) == pytest.approx(5 / 60)
+    wall[0] += 100.0
+    pace.drive(False, START_MS + 5_000)
+    assert pace.wait_s(START_MS + 5_000, START_MS + 10_000) == pytest.approx(5 / 60)
+
+
+def test_a_driver_holds_the_market_until_it_leaves() -> None:
+    async def scenario() -> None:
+        async with twin(ShortMarket(2_000), speed=3_000.0) as client:
+            async with client.connect("/twin/v1/pace") as pace:
+                first = (await op(pace, "advance"))["step"]
+                for number in range(1, 20):
+                    assert (await op(pace, "sync"))["step"] == first + number - 1
+                    assert (await op(pace, "advance"))["step"] == first + number
+            await client.served.wait_done()
 
     asyncio.run(scenario())
 

@@ -250,7 +250,7 @@ async def _assemble(
     state = load_state(journal, fingerprint, settings.exits, scope)
     if account.env is Env.SIM:
         state = _same_world(state, journal, link.clock.now(), embedded=account.embedded)
-    scores = Scorekeeper(journal, MetricsFile(metrics_path(state_dir, None, os.environ)))
+    scores = Scorekeeper(journal, MetricsFile(metrics_path(state_dir, None, os.environ)), new_world=account.embedded)
     scores.publish()
     watch = Watch(
         exchange=exchange,
@@ -278,38 +278,39 @@ async def _assemble(
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How an exchange is reached, and in whose time."""
+    """How an exchange is reached, and in whose time. A twin is read step by step, whatever its speed."""
 
     endpoints: "Endpoints"
     clock: "ExchangeClock | EventClock"
-    lockstep: bool
-    stale_s: float | None
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether event time stands still between events."""
+        from tpctl.adapters.binance.clock import EventClock
+
+        return isinstance(self.clock, EventClock)
 
     def feed(self, exchange: "BinanceExchange", mode: PositionMode) -> Feed:
         """Return the feed of this exchange."""
         from tpctl.adapters.binance.clock import EventClock
-        from tpctl.adapters.streams.feed import MARKET_STALE_S, LiveFeed
+        from tpctl.adapters.streams.feed import LiveFeed
         from tpctl.adapters.streams.lockstep import LockstepFeed
 
         if isinstance(self.clock, EventClock):
             return LockstepFeed(self.endpoints.stream, self.clock, exchange, mode=mode)
-        stale_s = MARKET_STALE_S if self.stale_s is None else self.stale_s
-        return LiveFeed(self.endpoints.stream, self.clock, exchange, mode=mode, stale_s=stale_s)
+        return LiveFeed(self.endpoints.stream, self.clock, exchange, mode=mode)
 
 
 async def _connect(account: Account) -> Link:
-    """Choose addresses, clock and pace of an account's exchange."""
+    """Choose addresses and clock of an account's exchange."""
     from tpctl.adapters.binance.clock import EventClock, ExchangeClock
     from tpctl.adapters.binance.endpoints import DEMO, LIVE, twin
     from tpctl.adapters.streams.discover import discover
 
     if account.url is None:
-        return Link(LIVE if account.env is Env.LIVE else DEMO, ExchangeClock(), lockstep=False, stale_s=None)
+        return Link(LIVE if account.env is Env.LIVE else DEMO, ExchangeClock())
     status = await discover(account.url)
-    if status.speed is None:
-        return Link(twin(account.url), EventClock(status.now), lockstep=True, stale_s=None)
-    clock = ExchangeClock(speed=status.speed)
-    return Link(twin(account.url), clock, lockstep=False, stale_s=status.stale_s)
+    return Link(twin(account.url), EventClock(status.now))
 
 
 async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> None:
@@ -348,7 +349,7 @@ class _Teller:
             return
         try:
             self._story.tell(note, seq)
-        except BrokenPipeError:
+        except OSError:
             self._story = None
 
 

@@ -5,9 +5,10 @@ nobody else's business.
 
 Beside the exchange's own addresses there are two of the twin's:
 - GET `/twin/v1/status`: `{"now","speed","step","done","symbols","env":"sim"}`, for a client that looks for its twin.
-- websocket `/twin/v1/pace`: lockstep. `{"op":"advance"}` takes the next step (market, trader, user events) and sends
-  its frames; `{"op":"sync"}` only sends waiting user events. Both then send `{"e":"barrier","E":now,"n":b}` on every
-  data connection opened with `barrier=1`, behind everything else of that step, and answer
+- websocket `/twin/v1/pace`: lockstep. `{"op":"advance"}` takes the next step (market, trader, user events) when it is
+  due, at once at speed max, and sends its frames; from the first of them to the end of the connection the market moves
+  at no other time. `{"op":"sync"}` only sends waiting user events. Both then send `{"e":"barrier","E":now,"n":b}` on
+  every data connection opened with `barrier=1`, behind everything else of that step, and answer
   `{"now":ms,"step":n,"barrier":b,"done":bool}`. A connection opened with `barrier=1` gets the newest barrier at once.
   At the market's end advance moves nothing and answers done.
 """
@@ -128,9 +129,10 @@ def _status(twin: Twin) -> dict[str, Any]:
 
 async def _run(twin: Twin) -> None:
     """Move the market with the wall clock. Between two steps every waiting request gets its turn."""
-    while (due := twin.due) is not None:
-        await asyncio.sleep(twin.pace.wait_s(due))
-        if twin.pace.wait_s(due) <= 0:
+    while not twin.done:
+        await twin.free.wait()
+        await asyncio.sleep(twin.wait_s)
+        if twin.free.is_set() and twin.wait_s <= 0:
             twin.advance()
 
 
@@ -174,10 +176,17 @@ def _application(twin: Twin, pair: KeyPair, finished: "asyncio.Future[None]") ->
 async def _control(request: web.Request, twin: Twin, finished: "asyncio.Future[None]") -> web.WebSocketResponse:
     socket = web.WebSocketResponse(compress=False)
     await socket.prepare(request)
-    async for message in socket:
-        if message.type is WSMsgType.TEXT:
+    driving = False
+    try:
+        async for message in socket:
+            if message.type is not WSMsgType.TEXT:
+                continue
+            op = _asked(message.data)
+            if op == "advance" and not driving:
+                driving = True
+                twin.take_wheel()
             try:
-                answer = _obey(twin, message.data)
+                answer = await _obey(twin, op)
             except Exception as error:
                 if not finished.done():
                     finished.set_exception(error)
@@ -185,22 +194,27 @@ async def _control(request: web.Request, twin: Twin, finished: "asyncio.Future[N
             if twin.done and not finished.done():
                 finished.set_result(None)
             await socket.send_json(answer)
+    finally:
+        if driving:
+            twin.leave_wheel()
     return socket
 
 
-def _obey(twin: Twin, text: str) -> dict[str, Any]:
+def _asked(text: str) -> object:
     try:
         asked = json.loads(text)
     except json.JSONDecodeError:
-        asked = None
-    op = asked.get("op") if isinstance(asked, dict) else None
-    if op not in {"advance", "sync"}:
-        return {"error": f"unknown op {op!r}, expected advance or sync"}
+        return None
+    return asked.get("op") if isinstance(asked, dict) else None
+
+
+async def _obey(twin: Twin, op: object) -> dict[str, Any]:
     if op == "advance":
-        if not twin.pace.lockstep:
-            return {"error": f"the market runs by itself at speed {twin.pace.speed}"}
+        await asyncio.sleep(twin.wait_s)
         twin.advance()
-    else:
+    elif op == "sync":
         twin.flush()
+    else:
+        return {"error": f"unknown op {op!r}, expected advance or sync"}
     barrier = twin.hub.raise_barrier()
     return {"now": twin.now, "step": twin.taken, "barrier": barrier, "done": twin.done}

@@ -4,6 +4,7 @@ Decides the order of things within a step: the market moves, candles grow, the t
 then user events. It never waits and never reads a clock but the pace's.
 """
 
+import asyncio
 from collections.abc import Iterator
 
 from tpctl.exits.units import Millis
@@ -30,6 +31,9 @@ class Twin:
         self.candles = KlineStore(venue.core.rules, market.history)
         self.hub = Hub(MarketFrames(venue, self.candles, market.symbols), self.keys, limits)
         self.taken = 0
+        self.free = asyncio.Event()
+        self.free.set()
+        self._drivers = 0
         self._entries = entries
         self._steps: Iterator[MarketStep] = market.steps()
         self._upcoming: MarketStep | None = next(self._steps, None)
@@ -44,6 +48,25 @@ class Twin:
     def due(self) -> Millis | None:
         """The time of the upcoming step, None at the market's end."""
         return None if self._upcoming is None else self._upcoming.at
+
+    @property
+    def wait_s(self) -> float:
+        """How long until the upcoming step is due, in seconds of the wall clock."""
+        return 0.0 if self._upcoming is None else self.pace.wait_s(self.venue.now, self._upcoming.at)
+
+    def take_wheel(self) -> None:
+        """Let a client ask for the steps; `free` is not set until the last such client is gone."""
+        self._drivers += 1
+        if self._drivers == 1:
+            self.free.clear()
+            self.pace.drive(True, self.venue.now)
+
+    def leave_wheel(self) -> None:
+        """Take note that such a client is gone; the last one hands the market back to the wall clock."""
+        self._drivers -= 1
+        if self._drivers == 0:
+            self.pace.drive(False, self.venue.now)
+            self.free.set()
 
     @property
     def done(self) -> bool:

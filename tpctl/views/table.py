@@ -22,7 +22,7 @@ from tpctl.views.streams import Streams
 from tpctl.views.view import NextTarget, PositionRow, Protection, WatchView
 
 REFRESH_PER_SECOND = 4
-_WIDE = 100
+_WIDE = 120
 _BAR = 8
 _LEAST_STORY = 4
 _KEPT_LINES = 200
@@ -63,8 +63,10 @@ class TableStory:
     def tell(self, note: Note, seq: int) -> None:  # noqa: ARG002 - lines carry no numbers
         """Keep the event's line for the next drawing."""
         if told(note.kind, quiet=self._quiet, verbose=self._verbose):
+            # Why a plan is as it is takes ten lines; the journal and plain lines have them.
+            lines = line(note).split("\n")
             with self._lock:
-                self._lines.extend((text, tone(note)) for text in line(note).split("\n"))
+                self._lines.extend((text, tone(note)) for text in (lines if self._verbose else lines[:1]))
 
     def show(self, view: WatchView) -> None:
         """Keep the state for the next drawing."""
