@@ -110,10 +110,10 @@ def head(view: WatchView) -> Text:
 
 
 def table(rows: tuple[PositionRow, ...], width: int) -> Table:
-    """Return the table of positions; below 100 columns headings, sides and progress are written shorter."""
+    """Return the table of positions; below 120 columns headings, sides and progress are written shorter."""
     wide = width >= _WIDE
     grid = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), expand=False, header_style="dim")
-    grid.add_column("symbol", no_wrap=True, overflow="ellipsis", max_width=None if wide else 10)
+    grid.add_column("symbol", no_wrap=True, overflow="ellipsis", max_width=10 if rows and not wide else None)
     grid.add_column("side" if wide else "", no_wrap=True)
     for name in ("qty", "entry", "mark", "PnL", "lev", "stop"):
         grid.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
