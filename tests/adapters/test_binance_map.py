@@ -342,12 +342,13 @@ def test_every_documented_frame_is_read(shared_data):
     assert kinds.pop("user_data_json/account_update.json") == [PositionSeen, PositionSeen]
     assert kinds.pop("user_data_json/account_update_bnfcr.json") == []
     assert kinds.pop("user_data_json/trade_lite.json") == []
-    assert all(found[0] is OrderSeen for found in kinds.values())
+    # An execution comes before the state it led to: fees belong to the end a filled order brings about.
+    assert all(found in ([OrderSeen], [Filled, OrderSeen]) for found in kinds.values())
 
 
 @pytest.mark.parametrize("name", ["order_update_adl", "order_update_calculated", "order_update_insurance"])
 def test_what_the_venue_closes_by_force_counts_as_executed(shared_data, name):
-    seen, filled = decode(documented(shared_data, name)).events
+    filled, seen = decode(documented(shared_data, name)).events
 
     assert seen.order.status is OrderStatus.FILLED
     assert filled.fill.quantity == seen.order.quantity
@@ -416,6 +417,16 @@ def test_a_mark_that_is_no_price_is_dropped_and_counted(price):
 
     assert [event.symbol for event in frame.events] == ["ETHUSDT"]
     assert frame.dropped == 1
+
+
+def test_only_the_marks_that_are_wanted_become_events():
+    wanted = {"ETHUSDT"}
+    decoder = FrameDecoder(wanted=lambda: wanted)
+    raw = json.dumps([mark(), mark("ETHUSDT")])
+
+    assert [event.symbol for event in decoder.decode(raw).events] == ["ETHUSDT"]
+    wanted.add("BTCUSDT")
+    assert len(decoder.decode(raw).events) == 2
 
 
 def test_coin_margined_marks_are_ignored():

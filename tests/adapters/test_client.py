@@ -393,6 +393,20 @@ def test_parallel_answers_are_counted_each_for_itself():
     assert run(script, work) == 700
 
 
+@pytest.mark.parametrize(("path", "used"), [("/fapi/v2/ticker/price", 1), ("/fapi/v1/ticker/24hr", 2300)])
+def test_a_weight_that_is_known_to_be_wrong_is_not_counted(path, used):
+    async def answer(_request):
+        return web.json_response({"price": "2", "quoteVolume": "2"}, headers={"x-mbx-used-weight-1m": "2300"})
+
+    async def work(account):
+        await (account.last_price("XRPUSDT") if "price" in path else account.quote_volume("XRPUSDT"))
+        return account.budget.used_weight
+
+    script = Script([answer])
+    assert run(script, work, kind=BinanceReader) == used
+    assert script.calls[0].path == path
+
+
 # Reads
 
 
@@ -524,6 +538,18 @@ def test_fills_are_read_in_pages_and_windows_without_doubles():
     assert [fill.trade_id for fill in found] == list(range(2500))
 
 
+def test_quiet_weeks_do_not_end_the_reading_of_fills():
+    trades = [trade(1, NOW - 20 * 86_400_000), trade(2, NOW - 1)]
+
+    async def answer(request):
+        start, end = int(request.query["startTime"]), int(request.query["endTime"])
+        return web.json_response([row for row in trades if start <= row["time"] <= end])
+
+    found = run(Script([answer]), lambda account: account.fills("XRPUSDT", NOW - 21 * 86_400_000))
+
+    assert [fill.trade_id for fill in found] == [1, 2]
+
+
 @pytest.mark.parametrize("bare", [True, False])
 def test_brackets_come_as_a_list_or_bare_with_exact_numbers(bare):
     tiers = [
@@ -621,11 +647,16 @@ def test_without_keys_signed_reads_ask_for_them_and_send_nothing():
 
 
 def test_a_redirect_is_not_followed():
-    async def redirect(request):
-        raise web.HTTPFound("http://127.0.0.1:9/elsewhere")
+    """It would carry the key wherever it points."""
+
+    async def redirect(_request):
+        raise web.HTTPFound("/elsewhere")
+
+    script = Script([[]], by_path={"/fapi/v3/positionRisk": [redirect]})
 
     with pytest.raises(UnavailableError):
-        run(Script([redirect]), READS["positions"])
+        run(script, READS["positions"])
+    assert script.paths() == ["v3/positionRisk"]
 
 
 def echo(status, body, content_type="application/json"):

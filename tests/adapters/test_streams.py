@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import serve
 
 from tpctl.adapters.binance.clock import EventClock
-from tpctl.adapters.streams.discover import discover
+from tpctl.adapters.streams.discover import TwinStatus, discover
 from tpctl.adapters.streams.feed import KEEP_KEY_S, LiveFeed
 from tpctl.adapters.streams.lockstep import LockstepFeed
 from tpctl.adapters.streams.socket import ROTATE_S, Disconnected, Stream, dial
@@ -682,7 +682,7 @@ class Twin:
             self.barrier += 1
             for data in self.links.values():
                 data.say({"e": "barrier", "E": self.now, "n": self.barrier})
-            if self.hiccups:
+            if self.hiccups and op == "advance":
                 self.hiccups -= 1
                 link.drop()
                 return
@@ -709,7 +709,9 @@ def follow(steps, react=None, keys=True, prepare=None):
             prepare(twin)
         clock = EventClock(NOW)
         holder = Keys() if keys else None
-        feed = LockstepFeed("ws://t", clock, holder, dial=twin.dial, timing=Timing(lambda: 0.0, sleep=lambda _: asyncio.sleep(0)))
+        feed = LockstepFeed(
+            "ws://t", clock, holder, dial=twin.dial, timing=Timing(lambda: 0.0, sleep=lambda _: asyncio.sleep(0))
+        )
         batches = []
         async for batch in feed.events():
             batches.append((clock.now(), list(batch)))
@@ -789,7 +791,7 @@ def test_an_expired_key_in_lockstep_is_replaced():
     assert names(batches[2][1]) == ["b"]
 
 
-def test_a_lost_answer_of_the_pacer_loses_no_step():
+def test_a_lost_answer_to_an_advance_neither_loses_nor_skips_a_step():
     def prepare(twin):
         twin.hiccups = 1
 
@@ -821,6 +823,14 @@ def test_a_twin_that_is_gone_is_unavailable():
 
     with pytest.raises(UnavailableError, match="twin"):
         asyncio.run(main())
+
+
+@pytest.mark.parametrize(("speed", "patience"), [(None, 10), (600.0, 10), (1.0, 10), (0.5, 20)])
+def test_a_market_that_crawls_may_be_silent_for_longer(speed, patience):
+    status = TwinStatus(NOW, speed)
+
+    assert status.stale_s == patience
+    assert status.lockstep is (speed is None)
 
 
 def test_discovery_of_nothing_is_unavailable():

@@ -18,7 +18,7 @@ from tpctl.exits.events import Accepted, Filled, MarkPrice, OrderSeen, PositionS
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.model import Book, OrderKind, OrderStatus, PositionMode, PositionSide, WorkingType
 from tpctl.ports import Admitted
-from tpctl.venue.entries import SeededEntries
+from tpctl.venue.entries import Entry, ListedEntries, SeededEntries
 from tpctl.venue.limits import Limits
 from tpctl.venue.market.synthetic import START_MS, SyntheticMarket
 from tpctl.venue.rulebook import builtin_rules
@@ -48,11 +48,12 @@ class ShortMarket:
 
 
 @asynccontextmanager
-async def served(steps=STEPS, *, rate=240.0, speed=None, hedge=False, limits=None):
-    """Serve a twin that opens positions by itself; yield its account, its clock and how it was found."""
+async def served(steps=STEPS, *, rate=None, speed=None, hedge=False, limits=None):
+    """Serve a twin that opens one position after 30 s, or many at a rate; yield account, clock and status."""
     market = ShortMarket(steps)
     venue = Venue(builtin_rules(), start_ms=market.start_ms)
-    entries = SeededEntries(1, market.symbols, rate=rate)
+    later = ListedEntries([Entry(START_MS + 30_000, "XRPUSDT", "LONG", 20, Decimal(2000))])
+    entries = later if rate is None else SeededEntries(1, market.symbols, rate=rate)
     async with serve(venue, market, entries, speed=speed, limits=limits) as host:
         found = await discover(host.url)
         clock = EventClock() if found.lockstep else ExchangeClock(speed=found.speed)
@@ -71,10 +72,15 @@ def lockstep(account, clock, **options):
 
 
 async def until_open(feed_events, account):
-    """Follow the feed until there is a position; return the positions."""
+    """Follow the feed until there is a position; return the positions.
+
+    A position may be opened before the user stream is connected: what came before `StreamLost` must be read.
+    """
     async for batch in feed_events:
-        if any(isinstance(event, PositionSeen) and event.quantity for event in batch):
-            return await account.positions()
+        if any(isinstance(event, PositionSeen | StreamLost) for event in batch):
+            held = await account.positions()
+            if held:
+                return held
     raise AssertionError("the trader opened nothing")
 
 
@@ -179,11 +185,12 @@ def test_everything_that_can_be_read_is_read():
 async def story(steps=STEPS, limits=None, mode=None):
     """Guard every position with a stop as it appears; return everything the feed said."""
     said = []
-    async with served(steps, limits=limits) as (account, clock, _):
+    async with served(steps, rate=240.0, limits=limits) as (account, clock, _):
         number = 0
         async for batch in lockstep(account, clock, mode=mode).events():
             said.append((clock.now(), repr(batch)))
-            if any(isinstance(event, PositionSeen) and event.quantity for event in batch):
+            news = (event for event in batch if isinstance(event, PositionSeen | StreamLost))
+            if any(isinstance(event, StreamLost) or event.quantity for event in news):
                 for position in await account.positions():
                     number += 1
                     await account.submit(Admitted(stop(position, f"tp-{number}", None, "0.999"), PositionMode.ONE_WAY))
@@ -214,7 +221,7 @@ def test_connections_that_end_and_keys_that_expire_change_no_decision_in_lockste
 
 def test_every_step_brings_the_mark_of_every_symbol():
     async def scenario():
-        async with served(40, rate=0.0) as (account, clock, _):
+        async with served(40) as (account, clock, _):
             return [list(batch) async for batch in lockstep(account, clock).events()]
 
     batches = asyncio.run(scenario())

@@ -30,7 +30,8 @@ _SIDECARS = ("-wal", "-shm")
 
 # Rows are only ever added, but for `positions` and `episodes`, which hold the newest state of each. An intent may be
 # journalled more than once under one client id (a retry of something that never reached a book, several cancels of one
-# order), so its key is its own sequence number.
+# order), so its key is its own sequence number. `attempts` and `hindsights` keep SQLite's row numbers, which grow with
+# every row: readers go on from the last one they saw.
 _TABLES = """
 CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -99,7 +100,7 @@ CREATE TABLE attempts (
     at INTEGER NOT NULL,
     payload TEXT NOT NULL,
     crc INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE aftermaths (
     attempt_id TEXT PRIMARY KEY REFERENCES attempts (id),
     at INTEGER NOT NULL,
@@ -111,7 +112,7 @@ CREATE TABLE hindsights (
     at INTEGER NOT NULL,
     payload TEXT NOT NULL,
     crc INTEGER NOT NULL
-) WITHOUT ROWID;
+);
 """
 
 

@@ -35,12 +35,14 @@ from tpctl.exits.events import Accepted, Answer, Refused, Unknown
 from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceTakeProfit
 from tpctl.exits.model import Book, Bracket, Fill, Instrument, LiveOrder, Position, PositionMode, Unavailable
 from tpctl.exits.units import Millis
-from tpctl.ports import Admitted, Candle, Fees, SymbolConfig, Wallet
+from tpctl.ports import Admitted, Candle, Fees, FundingFee, Premium, SymbolConfig, Wallet
 
 _DAY = 86_400_000
 # userTrades answers at most a week and a thousand rows at a time.
 _TRADES_WINDOW = 7 * _DAY
 _TRADES_LIMIT = 1000
+# income: the documented maximum of rows in one answer.
+_INCOME_LIMIT = 1000
 # klines: the documented maximum of rows in one answer (binance-usdm 5.1).
 _KLINES_LIMIT = 1500
 
@@ -212,6 +214,42 @@ class BinanceReader:
         volume: Decimal | Unavailable = self._wire.parsed(what, account.quote_volume, payload)
         return volume
 
+    async def premium(self, symbol: str) -> Premium:
+        """Return mark price and next funding (premiumIndex, public)."""
+        what = f"the mark price of {symbol}"
+        payload = await self._wire.read(
+            lambda client: client.futures_mark_price(symbol=symbol), what, weight=1, lane=Lane.ROUTINE, signed=False
+        )
+        found: Premium = self._wire.parsed(what, account.premium, payload)
+        return found
+
+    async def last_price(self, symbol: str) -> Decimal:
+        """Return the newest trade's price (public)."""
+        what = f"the price of {symbol}"
+        payload = await self._wire.read(
+            lambda client: client.futures_symbol_ticker(symbol=symbol), what, weight=1, lane=Lane.ROUTINE, signed=False
+        )
+        price: Decimal = self._wire.parsed(what, account.last_price, payload)
+        return price
+
+    async def funding_fees(self, since: Millis) -> tuple[FundingFee, ...]:
+        """Return the account's funding payments since a time, oldest first (income, weight 30 a page)."""
+        what = "the funding payments"
+        found: list[FundingFee] = []
+        start = since
+        while True:
+            params = {"incomeType": "FUNDING_FEE", "startTime": str(start), "limit": str(_INCOME_LIMIT)}
+            payload = await self._income(params, what)
+            page: tuple[FundingFee, ...] = self._wire.parsed(what, account.funding_fees, payload)
+            if len(page) < _INCOME_LIMIT:
+                return (*found, *page)
+            # The next page starts with the newest millisecond again, so that none of its payments is missed or doubled.
+            last = max(fee.at for fee in page)
+            if last <= start:
+                raise UnavailableError(f"{what}: more in one millisecond than the exchange lists", "read fewer symbols")
+            found += [fee for fee in page if fee.at < last]
+            start = last
+
     async def start_listen_key(self) -> str:
         """Return the key of the account's user stream, new or the one still valid, extended by an hour."""
         what = "the listen key"
@@ -245,6 +283,9 @@ class BinanceReader:
         payload = await self._account(lambda client: client.futures_account_trades(**params), what, 5)
         page: tuple[Fill, ...] = self._wire.parsed(what, orders.fills, payload)
         return tuple(sorted(page, key=lambda fill: (fill.at, fill.trade_id)))
+
+    async def _income(self, params: Params, what: str) -> Any:
+        return await self._routine(lambda client: client.futures_income_history(**params), what, 30)
 
     async def _klines(self, params: Params, what: str, count: int) -> Any:
         weight = 1 if count < 100 else 2 if count < 500 else 5 if count <= 1000 else 10

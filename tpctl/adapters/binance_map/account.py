@@ -21,7 +21,7 @@ from tpctl.adapters.binance_map.fields import (
 )
 from tpctl.exits.model import MarginMode, Position, PositionKey, PositionMode, PositionSide, Unavailable
 from tpctl.exits.units import Millis, Money, Ratio
-from tpctl.ports import Candle, Fees, SymbolConfig, Wallet
+from tpctl.ports import Candle, Fees, FundingFee, Premium, SymbolConfig, Wallet
 
 _MARGIN_MODES = {
     "CROSSED": MarginMode.CROSS,
@@ -105,6 +105,31 @@ def quote_volume(payload: object) -> Money | Unavailable:
     """Return the 24 h quote volume of a ticker/24hr answer; raises `Malformed`."""
     source = row(payload, "ticker/24hr")
     return number(source, "quoteVolume") if "quoteVolume" in source else Unavailable("the ticker names no quote volume")
+
+
+def premium(payload: object) -> Premium:
+    """Return mark price and next funding of a premiumIndex answer; contracts without funding leave it empty."""
+    source = row(payload, "premiumIndex")
+    missing = Unavailable("the symbol has no funding")
+    rate, due = source.get("lastFundingRate"), source.get("nextFundingTime")
+    return Premium(
+        mark=number(source, "markPrice"),
+        funding_rate=missing if rate in {None, ""} else Ratio(number(source, "lastFundingRate")),
+        next_funding_at=missing if not due else millis(source, "nextFundingTime"),
+    )
+
+
+def last_price(payload: object) -> Decimal:
+    """Return the price of a ticker/price answer; raises `Malformed`."""
+    return number(row(payload, "ticker/price"), "price")
+
+
+def funding_fees(payload: object) -> tuple[FundingFee, ...]:
+    """Return the payments of an income answer, as listed; raises `Malformed`."""
+    return tuple(
+        FundingFee(text(source, "symbol"), number(source, "income"), millis(source, "time"))
+        for source in rows(payload, "income")
+    )
 
 
 def server_time(payload: object) -> Millis:

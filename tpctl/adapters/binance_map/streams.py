@@ -8,7 +8,7 @@ ACCOUNT_UPDATE gives sizes. A type not known here is ignored and counted, a fram
 Invariants: I14 and I15 in part: a mark that is no positive finite number never becomes an event.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, TypeVar
@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 # Coin-margined symbols share the all-market arrays and the account since 2026-06-30 (binance-usdm 2.1).
 _COIN_MARGINED = 2
-_MAX_MARK_EXPONENT = 30
+_SMALLEST_MARK, _LARGEST_MARK = Decimal("1E-30"), Decimal("1E+30")
 # CALCULATED is the execution of a liquidation or of auto-deleveraging.
 _EXECUTIONS = frozenset({"TRADE", "CALCULATED"})
 _REASONED = frozenset({OrderStatus.REJECTED, OrderStatus.EXPIRED, OrderStatus.CANCELED})
@@ -185,11 +185,13 @@ class FrameDecoder:
     """Decodes the frames of one connection.
 
     `mode` decides what a BOTH row of zero means: flat in one-way mode, nothing in hedge mode, where such rows only fill
-    the list. It may be given, and is learned from every order that names a side.
+    the list. It may be given, and is learned from every order that names a side. `wanted` tells which symbols' marks
+    are of interest at the moment; without it all are.
     """
 
-    def __init__(self, mode: PositionMode | None = None) -> None:
+    def __init__(self, mode: PositionMode | None = None, wanted: Callable[[], Container[str]] | None = None) -> None:
         self.mode = mode
+        self._wanted = wanted
         self._decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
         self._readers: dict[str, Callable[[bytes | str], Frame]] = {
             "markPriceUpdate": self._mark,
@@ -229,7 +231,7 @@ class FrameDecoder:
         return _IGNORED if reader is None else reader(raw)
 
     def _mark(self, raw: bytes | str) -> Frame:
-        return _mark_frame([self._as(_Mark, raw)])
+        return _mark_frame([self._as(_Mark, raw)], self._wanted() if self._wanted else None)
 
     def _config(self, raw: bytes | str) -> Frame:
         update = self._as(_ConfigUpdate, raw)
@@ -245,7 +247,7 @@ class FrameDecoder:
         return Frame(barrier.E, barrier=barrier.n)
 
     def _marks(self, raw: bytes | str) -> Frame:
-        return _mark_frame(self._as(list[_Mark], raw))
+        return _mark_frame(self._as(list[_Mark], raw), self._wanted() if self._wanted else None)
 
     def _order(self, raw: bytes | str) -> Frame:
         update = self._as(_OrderUpdate, raw)
@@ -302,24 +304,26 @@ def _is_array(raw: bytes | str) -> bool:
     return raw.lstrip()[:1] in {b"[", "["}
 
 
-def _mark_frame(marks: list[_Mark]) -> Frame:
+def _mark_frame(marks: list[_Mark], wanted: Container[str] | None = None) -> Frame:
     events: list[Event] = []
     at = ignored = dropped = 0
     for mark in marks:
         if mark.e != "markPriceUpdate" or mark.st == _COIN_MARGINED:
             ignored += 1
             continue
-        try:
-            price = Decimal(mark.p)
-        except InvalidOperation:
-            dropped += 1
+        at = max(at, mark.E)
+        if wanted is not None and mark.s not in wanted:
             continue
         # A settled or halted symbol may carry an empty, zero or not-a-number price: no event, no reason to reconnect.
-        if not price.is_finite() or price <= 0 or abs(price.adjusted()) > _MAX_MARK_EXPONENT:
-            dropped += 1
-            continue
-        at = max(at, mark.E)
-        events.append(MarkPrice(mark.E, mark.s, price))
+        # Comparing with NaN raises what reading no number raises.
+        try:
+            price = Decimal(mark.p)
+            if _SMALLEST_MARK < price < _LARGEST_MARK:
+                events.append(MarkPrice(mark.E, mark.s, price))
+                continue
+        except InvalidOperation:
+            pass
+        dropped += 1
     return Frame(at, tuple(events), ignored=ignored, dropped=dropped)
 
 

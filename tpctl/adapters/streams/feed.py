@@ -8,7 +8,7 @@ of the account share it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,6 +68,7 @@ class LiveFeed:
     """Reads the market stream and, with `keys`, the user stream of one account.
 
     `base` is the stream address of the exchange (`Endpoints.stream`), `mode` the account's position mode where known.
+    `wanted` tells which symbols' marks are of interest at the moment; without it all are, some 600 a second.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class LiveFeed:
         keys: ListenKeys | None = None,
         *,
         mode: PositionMode | None = None,
+        wanted: Callable[[], Container[str]] | None = None,
         stale_s: float = MARKET_STALE_S,
         dial: Dial = dial,
         timing: Timing = SYSTEM,
@@ -94,7 +96,7 @@ class LiveFeed:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
-        self.decoder = FrameDecoder(mode)
+        self.decoder = FrameDecoder(mode, wanted)
         self._market = Stream(_MarketSink(self), self._market_address, stale_s=stale_s, dial=dial, timing=timing)
         # Silence is normal on the user stream: the key is kept alive, and the engine reads the account regularly.
         self._user = Stream(_UserSink(self), self._user_address, stale_s=None, dial=dial, timing=timing)

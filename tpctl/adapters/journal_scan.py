@@ -1,0 +1,218 @@
+"""Reading a journal in pieces, from where the last reading ended: what `metrics` needs to stay fast on a long record.
+
+Decides only how rows are found: by their number, a bounded handful at a time, so that memory does not grow with the
+journal and no snapshot is held open while they are worked on. It never writes, and never delays the writer. Every row is
+checked against its checksum; one that fails is damage (`StateFileError`), never skipped.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from tpctl.adapters.journal_reader import Hindsight, JournalReader
+from tpctl.adapters.journal_schema import checksum, damaged, guarded, open_reader
+from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey, PositionSide, Unavailable
+from tpctl.exits.scoring import Verdict
+from tpctl.exits.units import Millis, Price
+
+CHUNK = 2000
+_MARKED = ("MarkPrice", "Snapshot")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """A take-profit that is still waited for: it has no outcome, which is not the same as a miss."""
+
+    strategy_id: str
+    symbol: str
+    side: PositionSide
+    leg: int
+    since: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class RegimeRead:
+    """The market regime a position was planned under; None where the reading was unavailable."""
+
+    seq: int
+    at: Millis
+    key: PositionKey
+    regime: str | None
+
+
+class JournalScan(JournalReader):
+    """A journal opened for reading in pieces. Build it with `JournalScan.open`."""
+
+    @classmethod
+    def open(cls, path: Path, fingerprint: str | None = None) -> "JournalScan":
+        """Open the journal at `path` read-only; raises `StateFileError` as `JournalReader.read_only`."""
+        return cls(path, open_reader(path, fingerprint))
+
+    def last_rows(self) -> tuple[int, int, int, int]:
+        """Return the numbers of the newest attempt, hindsight, note and event, 0 where there is none."""
+        with guarded(self.path):
+            tables = ("attempts", "hindsights", "notes", "events")
+            return tuple(  # type: ignore[return-value]  # four tables give four numbers
+                self._db.execute(f"SELECT coalesce(max(rowid), 0) FROM {table}").fetchone()[0]  # noqa: S608 - own names
+                for table in tables
+            )
+
+    def count_attempts(self, through: int) -> int:
+        """Return how many attempts have a number up to `through`; not what they are, so nothing is decoded."""
+        with guarded(self.path):
+            newest, count = self._db.execute("SELECT coalesce(max(rowid), 0), count(*) FROM attempts").fetchone()
+            if newest <= through:
+                return int(count)
+            return int(self._db.execute("SELECT count(*) FROM attempts WHERE rowid <= ?", (through,)).fetchone()[0])
+
+    def attempts_after(self, row: int, limit: int = CHUNK) -> list[tuple[int, Attempt]]:
+        """Return attempts with numbers above `row`, as they arrived, without what hindsight says of them."""
+        rows = self._fetch(
+            "SELECT rowid, id, at, payload, crc FROM attempts WHERE rowid > ? ORDER BY rowid LIMIT ?", row, limit
+        )
+        return [
+            (number, self._decode("attempts", payload, Attempt))
+            for number, (_, _, payload) in self._checked("attempts", rows)
+        ]
+
+    def attempt(self, row: int) -> Attempt | None:
+        """Return one attempt by its number, without hindsight."""
+        found = self.attempts_after(row - 1, 1)
+        return found[0][1] if found and found[0][0] == row else None
+
+    def known(self, ids: list[str]) -> dict[str, Attempt]:
+        """Return those of the attempts named that are on record, as they were recorded."""
+        found: dict[str, Attempt] = {}
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            marks = ",".join("?" * len(part))
+            rows = self._fetch(f"SELECT rowid, id, at, payload, crc FROM attempts WHERE id IN ({marks})", *part)  # noqa: S608 - question marks only
+            for _, (name, _, payload) in self._checked("attempts", rows):
+                found[name] = self._decode("attempts", payload, Attempt)
+        return found
+
+    def hindsights_after(self, row: int, limit: int = CHUNK) -> list[tuple[int, int, str, Verdict]]:
+        """Return verdicts with numbers above `row`: their number, that of their attempt, its id, the verdict."""
+        rows = self._fetch(
+            "SELECT h.rowid, a.rowid, h.attempt_id, h.at, h.payload, h.crc FROM hindsights h"
+            " JOIN attempts a ON a.id = h.attempt_id WHERE h.rowid > ? ORDER BY h.rowid LIMIT ?",
+            *(row, limit),
+        )
+        result = []
+        for number, attempt, name, at, payload, crc in rows:
+            ((_, (_, _, text)),) = self._checked("hindsights", [(number, name, at, payload, crc)])
+            result.append((number, attempt, name, self._decode("hindsights", text, Hindsight).verdict))
+        return result
+
+    def notes_after(self, seq: int, kinds: tuple[NoteKind, ...], limit: int = CHUNK) -> list[tuple[int, Note]]:
+        """Return notes of some kinds with numbers above `seq`, in order."""
+        marks = ",".join("?" * len(kinds))
+        rows = self._fetch(
+            f"SELECT seq, at, kind, symbol, side, payload, crc FROM notes"  # noqa: S608 - question marks only
+            f" WHERE seq > ? AND kind IN ({marks}) ORDER BY seq LIMIT ?",
+            *(seq, *(kind.value for kind in kinds), limit),
+        )
+        return [
+            (number, self._decode("notes", row[4], Note)) for number, row in self._checked("notes", rows, numbered=True)
+        ]
+
+    def note_mark(self, seq: int) -> int | None:
+        """Return the checksum of one note: two journals that agree in it at its number are copies of one."""
+        rows = self._fetch("SELECT crc FROM notes WHERE seq = ?", seq)
+        return int(rows[0][0]) if rows else None
+
+    def regimes_after(self, seq: int, through: int, limit: int = CHUNK) -> list[RegimeRead]:
+        """Return the regimes positions were planned under, from the events numbered above `seq` up to `through`."""
+        rows = self._fetch(
+            "SELECT seq, at, kind, symbol, side, payload, crc FROM events"
+            " WHERE seq > ? AND seq <= ? AND kind = 'ContextRead' ORDER BY seq LIMIT ?",
+            *(seq, through, limit),
+        )
+        result = []
+        for number, (at, _, symbol, side, payload) in self._checked("events", rows, numbered=True):
+            regime = json.loads(payload).get("context", {}).get("regime")
+            key = self._key(symbol, side)
+            result.append(RegimeRead(number, at, key, regime if isinstance(regime, str) else None))
+        return result
+
+    def open_attempts(self) -> tuple[OpenAttempt, ...] | Unavailable:
+        """Return the take-profits of open positions that wait for their target."""
+        found: list[OpenAttempt] = []
+        for key, row in self.states().items():
+            if row.state is None:
+                continue
+            try:
+                state = json.loads(row.state)
+                if state["phase"] == "flat" or state["plan"] is None:
+                    continue
+                found += [
+                    OpenAttempt(state["plan"]["policy"], key.symbol, key.side, leg["number"], state["opened_at"])
+                    for leg in state["legs"]
+                    if leg["status"] == "waiting" and not leg.get("recorded", False)
+                ]
+            except (KeyError, TypeError, ValueError):
+                return Unavailable(f"the journal's state of {key} is of another version")
+        return tuple(found)
+
+    def marks_between(self, key: PositionKey, start: Millis, end: Millis) -> list[tuple[Millis, Price]]:
+        """Return the mark prices on record for a position between two times, in order.
+
+        A journal keeps no price stream: these are the marks decisions were made on and the ones each read of the account
+        brought, about two a minute.
+        """
+        marks: list[tuple[Millis, Price]] = []
+        kinds = ",".join(f"'{kind}'" for kind in _MARKED)
+        first = self._event_at(start)
+        while True:
+            rows = self._fetch(
+                f"SELECT seq, at, kind, symbol, side, payload, crc FROM events"  # noqa: S608 - own names
+                f" WHERE seq >= ? AND kind IN ({kinds}) ORDER BY seq LIMIT 200",
+                first,
+            )
+            for number, (at, kind, symbol, _, payload) in self._checked("events", rows, numbered=True):
+                first = number + 1
+                if at > end:
+                    return marks
+                if at >= start and (kind == "Snapshot" or symbol == key.symbol):
+                    marks += ((at, price) for price in self._prices(kind, json.loads(payload), key))
+            if len(rows) < 200:
+                return marks
+
+    def _prices(self, kind: str, event: dict[str, Any], key: PositionKey) -> Iterator[Price]:
+        try:
+            if kind == "MarkPrice":
+                yield Decimal(event["price"])
+                return
+            for position in event["positions"]:
+                if position["key"] == {"symbol": key.symbol, "side": key.side.value}:
+                    yield Decimal(position["mark_price"])
+        except (KeyError, TypeError, InvalidOperation) as error:
+            raise damaged(self.path, f"is damaged: an event has no readable mark ({error!r})") from error
+
+    def _event_at(self, at: Millis) -> int:
+        """Return the number of the first event at or after a time, by bisection: events are numbered as they came."""
+        low, high = 1, self.last_rows()[3] + 1
+        while low < high:
+            middle = (low + high) // 2
+            rows = self._fetch("SELECT at FROM events WHERE seq >= ? ORDER BY seq LIMIT 1", middle)
+            if rows and rows[0][0] < at:
+                low = middle + 1
+            else:
+                high = middle
+        # Events carry the exchange's time, which may step back a little between neighbours.
+        return max(1, low - 50)
+
+    def _fetch(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with guarded(self.path):
+            return self._db.execute(statement, parameters).fetchall()
+
+    def _checked(
+        self, table: str, rows: list[tuple[Any, ...]], *, numbered: bool = False
+    ) -> Iterator[tuple[int, tuple[Any, ...]]]:
+        for number, *values, crc in rows:
+            if checksum(table, (number if numbered else 0, *values)) != crc:
+                raise damaged(self.path, f"is damaged: a row of {table} does not match its checksum")
+            yield number, tuple(values)

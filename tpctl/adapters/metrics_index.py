@@ -1,0 +1,548 @@
+"""The metrics index: a journal's attempts as numbers, and their sums by the questions `metrics` answers.
+
+A view of the journal and nothing else: it can be thrown away at any time, and one that is damaged, older or of another
+journal is. Reading goes on from the last row seen, so a long journal costs its new rows only, and every answer costs its
+sums, not its attempts. It is written under a lock of its own; journal and watch are only ever read.
+
+Rows hold pico (10⁻¹²) in whole numbers; sums are text, because they may outgrow 64 bits.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Self
+
+from tpctl.adapters.files import check_private_file
+from tpctl.adapters.journal_scan import CHUNK, JournalScan
+from tpctl.adapters.lock import FileLock, acquire
+from tpctl.exits.errors import LockedError, StateFileError
+from tpctl.exits.model import Attempt, Note, NoteKind, PositionSide
+from tpctl.exits.scoring import Verdict
+from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
+from tpctl.exits.units import ZERO, Millis
+from tpctl.market.incidence import band
+
+APPLICATION_ID = 0x7470_6D78  # "tpmx"
+VERSION = 1
+# Bands of the target's distance from the entry: half a percent.
+DISTANCE_BANDS = 200
+# Attempts between two commits of the index; their sums are held in memory until then.
+_BATCH = 40_000
+_PATIENCE_MS = 2000
+_OWN_ID = re.compile(r"[0-9a-f]{10}-\d+-\d+")
+_NUMBER = re.compile(r"\s-?\d+(\.\d+)?%?")
+_HOUR_MS = 3_600_000
+_INT64 = 2**63
+SIDES = (PositionSide.LONG, PositionSide.SHORT)
+CUBES = ("all", "parts", "hour", "weekday", "regime", "distance", "age")
+
+_TABLES = """
+CREATE TABLE sources (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, attempt INTEGER NOT NULL, hindsight INTEGER NOT NULL,
+    note INTEGER NOT NULL, event INTEGER NOT NULL, mark INTEGER);
+CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE ids (id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE rows (n INTEGER PRIMARY KEY, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL,
+    leg INTEGER NOT NULL, reason INTEGER NOT NULL, regime INTEGER NOT NULL, distance INTEGER NOT NULL,
+    entry_at INTEGER NOT NULL, exit_at INTEGER NOT NULL, hit INTEGER NOT NULL, slip, profit NOT NULL, r, risk,
+    share NOT NULL, roi, premature INTEGER, missed);
+CREATE INDEX rows_by_exit ON rows (exit_at);
+CREATE INDEX rows_by_slip ON rows (slip) WHERE hit = 1;
+CREATE TABLE cells (cube TEXT NOT NULL, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, value INTEGER NOT NULL,
+    month INTEGER NOT NULL, sums TEXT NOT NULL, PRIMARY KEY (cube, strategy, symbol, value, month)) WITHOUT ROWID;
+CREATE TABLE regimes (source INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL, at INTEGER NOT NULL,
+    regime INTEGER NOT NULL, PRIMARY KEY (source, symbol, side, at)) WITHOUT ROWID;
+CREATE TABLE plans (source INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL, at INTEGER NOT NULL,
+    policy INTEGER NOT NULL, stop TEXT, leverage TEXT, regime INTEGER NOT NULL,
+    PRIMARY KEY (source, symbol, side, at)) WITHOUT ROWID;
+CREATE TABLE closes (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL,
+    at INTEGER NOT NULL, opened_at INTEGER, policy INTEGER NOT NULL, reason INTEGER NOT NULL, pnl, fees, naked INTEGER,
+    r, entry TEXT, average_exit TEXT, quantity TEXT, stop TEXT, PRIMARY KEY (source, seq)) WITHOUT ROWID;
+CREATE INDEX closes_by_naked ON closes (naked) WHERE naked IS NOT NULL;
+CREATE TABLE stops (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
+    policy INTEGER NOT NULL, reason INTEGER NOT NULL, slip NOT NULL, PRIMARY KEY (source, seq)) WITHOUT ROWID;
+CREATE TABLE moves (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
+    policy INTEGER NOT NULL, cause INTEGER NOT NULL, PRIMARY KEY (source, seq)) WITHOUT ROWID;
+"""
+_STORY = (NoteKind.PLANNED, NoteKind.CLOSED, NoteKind.STOP_HIT, NoteKind.STOP_MOVED, NoteKind.TRAIL_MOVED)
+
+_CellKey = tuple[str, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The first plan of a position's life, as far as the journal says. `regime` is a name's number, 0 for unknown."""
+
+    policy: int
+    stop: Decimal | None
+    leverage: Decimal | None
+    regime: int
+
+
+_NO_PLAN = _Plan(0, None, None, 0)
+
+
+class MetricsIndex:
+    """An index in a file, or without one in a temporary place that ends with the process."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.db = _connect(path)
+        self._names: dict[str, int] = {}
+        self._cells: dict[_CellKey, list[int]] = {}
+
+    @classmethod
+    def temporary(cls) -> Self:
+        """Return an empty index that ends with the process; memory stays bounded, the rest is on disk."""
+        index = cls(None)
+        index._create()
+        return index
+
+    def close(self) -> None:
+        """Close it; doing so twice is harmless."""
+        self.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def update(self, scan: JournalScan, *, merging: bool = False, told: Callable[[int, int], None] | None = None) -> None:
+        """Take in what the journal holds beyond what was taken in before.
+
+        With `merging` an attempt whose id another journal brought already is left out, so that it counts once. `told`
+        hears how many of how many new attempts are in. Raises `StateFileError` where the journal is damaged.
+        """
+        source, (attempt, hindsight, note, event) = self._source(scan)
+        last_attempt, last_hindsight, last_note, last_event = scan.last_rows()
+        self._read_regimes(scan, source, event, last_event)
+        self._read_story(scan, source, note, last_note)
+        attempt = self._read_attempts(scan, source, attempt, last_attempt, merging=merging, told=told)
+        hindsight = self._read_hindsights(scan, source, hindsight, last_hindsight, attempt, merging=merging)
+        self._flush()
+        self.db.execute(
+            "UPDATE sources SET hindsight = ?, note = ?, event = ?, mark = ? WHERE id = ?",
+            (hindsight, last_note, last_event, scan.note_mark(last_note), source),
+        )
+        self._commit()
+
+    def _create(self) -> None:
+        self.db.executescript(
+            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {_TABLES}; COMMIT;"
+        )
+        # 0 is "not on record" wherever a name is.
+        self.db.execute("INSERT INTO names VALUES (0, '')")
+        self.db.execute("BEGIN")
+
+    def _commit(self) -> None:
+        self.db.execute("COMMIT")
+        self.db.execute("BEGIN")
+
+    def _source(self, scan: JournalScan) -> tuple[int, tuple[int, int, int, int]]:
+        """Return a journal's number and how far it was read; another journal of the same account is another source."""
+        meta = scan.meta
+        identity = f"{meta.fingerprint}:{meta.created_at}"
+        rows = self.db.execute(
+            "SELECT id, attempt, hindsight, note, event, mark FROM sources WHERE identity = ? ORDER BY id", (identity,)
+        )
+        for number, attempt, hindsight, note, event, mark in rows.fetchall():
+            if scan.note_mark(note) == mark:
+                return number, (attempt, hindsight, note, event)
+        number = self.db.execute("SELECT coalesce(max(id), 0) + 1 FROM sources").fetchone()[0]
+        self.db.execute("INSERT INTO sources VALUES (?, ?, 0, 0, 0, 0, NULL)", (number, identity))
+        return number, (0, 0, 0, 0)
+
+    def _read_regimes(self, scan: JournalScan, source: int, seq: int, through: int) -> None:
+        while found := scan.regimes_after(seq, through):
+            for read in found:
+                key = (source, self._name(read.key.symbol), SIDES.index(read.key.side), read.at)
+                row = (*key, self._name(read.regime or ""))
+                self.db.execute("INSERT OR REPLACE INTO regimes VALUES (?, ?, ?, ?, ?)", row)
+            seq = found[-1].seq
+
+    def _read_story(self, scan: JournalScan, source: int, seq: int, through: int) -> None:
+        while found := scan.notes_after(seq, _STORY):
+            for number, note in found:
+                if number <= through:
+                    self._take_note(source, number, note)
+            seq = found[-1][0]
+            if seq >= through:
+                return
+
+    def _take_note(self, source: int, seq: int, note: Note) -> None:
+        if note.key is None:
+            return
+        symbol, side = self._name(note.key.symbol), SIDES.index(note.key.side)
+        data = note.data
+        if note.kind is NoteKind.PLANNED:
+            regime = self.db.execute(
+                "SELECT regime FROM regimes WHERE source = ? AND symbol = ? AND side = ? AND at <= ?"
+                " ORDER BY at DESC LIMIT 1",
+                (source, symbol, side, note.at),
+            ).fetchone()
+            row = (source, symbol, side, note.at, self._name(str(data.get("policy") or "")))
+            terms = (_text(data.get("stop")), _text(data.get("leverage")), regime[0] if regime else 0)
+            self.db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, *terms))
+            return
+        if note.kind is NoteKind.CLOSED:
+            self._take_close(source, seq, note, symbol, side)
+            return
+        policy = self._plan(source, symbol, side, None, note.at).policy
+        if note.kind is NoteKind.STOP_HIT:
+            price, trigger = data.get("price"), data.get("trigger")
+            if isinstance(price, Decimal) and isinstance(trigger, Decimal) and trigger > 0:
+                slip = to_pico(note.key.side.sign * (trigger - price) / trigger)
+                row = (source, seq, symbol, note.at, policy, self._name(note.reason), _fit(slip))
+                self.db.execute("INSERT INTO stops VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            return
+        cause = "trail" if note.kind is NoteKind.TRAIL_MOVED else _NUMBER.sub("", note.reason)
+        self.db.execute(
+            "INSERT INTO moves VALUES (?, ?, ?, ?, ?, ?)", (source, seq, symbol, note.at, policy, self._name(cause))
+        )
+
+    def _take_close(self, source: int, seq: int, note: Note, symbol: int, side: int) -> None:
+        data = note.data
+        lasted, naked = data.get("duration_ms"), data.get("naked_ms")
+        opened = note.at - lasted if isinstance(lasted, int) else None
+        plan = _NO_PLAN if opened is None else self._plan(source, symbol, side, opened, note.at)
+        pnl, fees = data.get("pnl"), data.get("fees")
+        entry, quantity = data.get("entry"), data.get("quantity")
+        r = None
+        if isinstance(pnl, Decimal) and isinstance(entry, Decimal) and isinstance(quantity, Decimal):
+            risk = abs(entry - plan.stop) * quantity if plan.stop is not None else ZERO
+            r = to_pico(pnl / risk) if risk else None
+        row = (
+            *(source, seq, symbol, side, note.at, opened, plan.policy, self._name(note.reason)),
+            *(_fit(to_pico(value)) if isinstance(value, Decimal) else None for value in (pnl, fees)),
+            naked if isinstance(naked, int) else None,
+            None if r is None else _fit(r),
+            *(_text(value) for value in (entry, data.get("average_exit"), quantity, plan.stop)),
+        )
+        self.db.execute(f"INSERT INTO closes VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - question marks only
+
+    def _plan(self, source: int, symbol: int, side: int, since: Millis | None, until: Millis) -> _Plan:
+        """Return the first plan between two times; without the first, the newest until the second."""
+        bound, order = ("at >= ?", "ASC") if since is not None else ("? IS NULL", "DESC")
+        found = self.db.execute(
+            f"SELECT policy, stop, leverage, regime FROM plans WHERE source = ? AND symbol = ? AND side = ? AND {bound}"  # noqa: S608 - own words
+            f" AND at <= ? ORDER BY at {order} LIMIT 1",
+            (source, symbol, side, since, until),
+        ).fetchone()
+        if found is None:
+            return _NO_PLAN
+        policy, stop, leverage, regime = found
+        return _Plan(policy, stop and Decimal(stop), leverage and Decimal(leverage), regime)
+
+    def _read_attempts(
+        self,
+        scan: JournalScan,
+        source: int,
+        row: int,
+        through: int,
+        *,
+        merging: bool,
+        told: Callable[[int, int], None] | None,
+    ) -> int:
+        done = 0
+        while row < through:
+            found = scan.attempts_after(row, CHUNK)
+            if not found:
+                break
+            values = [
+                taken
+                for number, attempt in found
+                if (taken := self._take_attempt(source, number, attempt, merging=merging)) is not None
+            ]
+            self.db.executemany(f"INSERT INTO rows VALUES ({', '.join('?' * 19)})", values)  # noqa: S608 - question marks only
+            row = found[-1][0]
+            done += len(found)
+            if done % _BATCH < CHUNK:
+                self._flush()
+                self.db.execute("UPDATE sources SET attempt = ? WHERE id = ?", (row, source))
+                self._commit()
+            if told is not None:
+                told(row, max(through, row))
+        self._flush()
+        self.db.execute("UPDATE sources SET attempt = ? WHERE id = ?", (row, source))
+        return row
+
+    def _take_attempt(
+        self, source: int, number: int, attempt: Attempt, *, merging: bool
+    ) -> tuple[object, ...] | None:
+        n = _place(source, number)
+        if merging and not self.db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (attempt.id, n)).rowcount:
+            return None
+        strategy, symbol = self._name(attempt.strategy_id), self._name(attempt.symbol)
+        side = SIDES.index(attempt.position_side)
+        own = _OWN_ID.fullmatch(attempt.id) is not None
+        plan = self._plan(source, symbol, side, attempt.entry_time, attempt.exit_time) if own else _NO_PLAN
+        measured = measure(attempt, plan.stop, plan.leverage)
+        away = abs(attempt.target_price - attempt.entry_price) / attempt.entry_price if attempt.entry_price else ZERO
+        place = (strategy, symbol, side, attempt.leg, self._name(attempt.reason), plan.regime, int(away * DISTANCE_BANDS))
+        self._count(place, measured)
+        return (
+            n,
+            *place,
+            attempt.entry_time,
+            attempt.exit_time,
+            int(measured.hit),
+            *(None if value is None else _fit(value) for value in _stored(measured)),
+        )
+
+    def _read_hindsights(
+        self, scan: JournalScan, source: int, row: int, through: int, attempts: int, *, merging: bool
+    ) -> int:
+        while row < through:
+            found = scan.hindsights_after(row)
+            if not found:
+                break
+            for number, attempt, name, verdict in found:
+                if attempt > attempts:
+                    # Its attempt came after this reading began; both are taken in by the next.
+                    return row
+                self._take_verdict(_place(source, attempt), name, verdict, merging=merging)
+                row = number
+        return row
+
+    def _take_verdict(self, n: int, name: str, verdict: Verdict, *, merging: bool) -> None:
+        if merging:
+            n = self.db.execute("SELECT n FROM ids WHERE id = ?", (name,)).fetchone()[0]
+        missed = to_pico(verdict.missed_usd)
+        changed = self.db.execute(
+            "UPDATE rows SET premature = ?, missed = ? WHERE n = ? AND premature IS NULL AND hit = 0",
+            (int(verdict.premature), _fit(missed), n),
+        ).rowcount
+        if not changed:
+            return
+        row = self.db.execute(f"SELECT {ROW_COLUMNS} FROM rows WHERE n = ?", (n,)).fetchone()  # noqa: S608 - own names
+        tally = Tally()
+        tally.add_verdict(verdict.premature, missed)
+        for key in cell_keys(row[:7], row[8], row[8] - row[7]):
+            join(self._cell(key), tally.numbers())
+
+    def _count(self, place: tuple[int, ...], measured: Measured) -> None:
+        tally = Tally()
+        tally.add(measured)
+        numbers = tally.numbers()
+        for key in cell_keys(place, measured.at, measured.took):
+            join(self._cell(key), numbers)
+
+    def _cell(self, key: _CellKey) -> list[int]:
+        cell = self._cells.get(key)
+        if cell is None:
+            found = self.db.execute(
+                "SELECT sums FROM cells WHERE cube = ? AND strategy = ? AND symbol = ? AND value = ? AND month = ?", key
+            ).fetchone()
+            cell = Tally().numbers() if found is None else [int(part) for part in found[0].split(",")]
+            self._cells[key] = cell
+        return cell
+
+    def _flush(self) -> None:
+        self.db.executemany(
+            "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?)",
+            ((*key, ",".join(map(str, sums))) for key, sums in self._cells.items()),
+        )
+        self._cells.clear()
+
+    def _name(self, text: str) -> int:
+        number = self._names.get(text)
+        if number is None:
+            if not self._names:
+                self._names.update((word, n) for n, word in self.db.execute("SELECT id, text FROM names"))
+                return self._name(text)
+            number = self.db.execute("INSERT INTO names (text) VALUES (?)", (text,)).lastrowid or 0
+            self._names[text] = number
+        return number
+
+
+ROW_COLUMNS = (
+    "strategy, symbol, side, leg, reason, regime, distance, entry_at, exit_at, hit, slip, profit, r, risk,"
+    " share, roi, premature, missed"
+)
+
+
+def cell_keys(place: Sequence[int], at: Millis, took: Millis) -> tuple[_CellKey, ...]:
+    """Return the cells an attempt is counted in; `place` is strategy, symbol, side, leg, reason, regime, distance."""
+    strategy, symbol, side, leg, reason, regime, distance = place
+    month = month_of(at)
+    hour = at // _HOUR_MS % 24
+    # 1970-01-01 was a Thursday.
+    weekday = (at // (24 * _HOUR_MS) + 3) % 7
+    return (
+        ("all", strategy, symbol, 0, month),
+        ("parts", strategy, symbol, pack(side, leg, reason), month),
+        ("hour", strategy, symbol, hour, month),
+        ("weekday", strategy, symbol, weekday, month),
+        ("regime", strategy, symbol, regime, month),
+        ("distance", strategy, symbol, distance, month),
+        ("age", strategy, symbol, band(took), month),
+    )
+
+
+def pack(side: int, leg: int, reason: int) -> int:
+    """Return side, leg and reason as one number."""
+    return (reason * 100_000 + leg) * 2 + side
+
+
+def unpack(value: int) -> tuple[int, int, int]:
+    """Return side, leg and reason from their one number."""
+    rest, side = divmod(value, 2)
+    reason, leg = divmod(rest, 100_000)
+    return side, leg, reason
+
+
+def month_of(at: Millis) -> int:
+    """Return the number of a time's calendar month, UTC: year times twelve plus month."""
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    return moment.year * 12 + moment.month - 1
+
+
+def month_start(month: int) -> Millis:
+    """Return when a month began."""
+    return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def open_index(
+    path: Path, scan: JournalScan, told: Callable[[int, int], None] | None = None
+) -> tuple[MetricsIndex, str | None]:
+    """Return the up-to-date index of a journal, kept at `path`, and a warning where it could not be kept.
+
+    Where the place cannot be written, the index is built for this run alone. Where another process is writing it for
+    long, its last state is read. Raises `StateFileError` where the journal is damaged.
+    """
+    try:
+        lock = _lock(path)
+    except LockedError:
+        if path.exists():
+            index = MetricsIndex(path)
+            index.db.execute("BEGIN")
+            return index, "another process brings the metrics index up to date: the newest attempts may be missing"
+        return _for_this_run(scan, told), f"metrics index {str(path)!r} is being made by another process"
+    except StateFileError as error:
+        return _for_this_run(scan, told), f"the metrics index cannot be kept: {error.message}"
+    with lock:
+        try:
+            return _kept(path, scan, told), None
+        except (sqlite3.DatabaseError, OSError) as error:
+            # The journal's failures have names of their own; only the index's own file fails like this.
+            return _for_this_run(scan, told), f"metrics index {str(path)!r} cannot be kept: {error}"
+
+
+def _lock(path: Path) -> FileLock:
+    return acquire(path.with_name(f"{path.name}.lock"), f"metrics index {str(path)!r}", _PATIENCE_MS)
+
+
+def _for_this_run(scan: JournalScan, told: Callable[[int, int], None] | None) -> MetricsIndex:
+    index = MetricsIndex.temporary()
+    try:
+        index.update(scan, told=told)
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+def drop_index(path: Path) -> None:
+    """Throw the index away; the next answer builds it anew from the journal."""
+    with _lock(path):
+        _remove(path)
+
+
+def _kept(path: Path, scan: JournalScan, told: Callable[[int, int], None] | None) -> MetricsIndex:
+    if not _usable(path, scan):
+        _remove(path)
+    try:
+        return _updated(path, scan, told)
+    except sqlite3.DatabaseError:
+        # Damaged where nobody looked before: once more from the start.
+        _remove(path)
+        return _updated(path, scan, told)
+
+
+def _updated(path: Path, scan: JournalScan, told: Callable[[int, int], None] | None) -> MetricsIndex:
+    index = _opened(path)
+    try:
+        index.update(scan, told=told)
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+def _opened(path: Path) -> MetricsIndex:
+    fresh = not path.exists()
+    if fresh:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    index = MetricsIndex(path)
+    if fresh:
+        index._create()
+    else:
+        index.db.execute("BEGIN")
+    return index
+
+
+def _usable(path: Path, scan: JournalScan) -> bool:
+    """Whether the file is an index of this version, of this journal, and of no other rows than it holds."""
+    if not check_private_file(path):
+        return False
+    try:
+        with closing(_connect(path)) as db:
+            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                return False
+            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                return False
+            sources = db.execute("SELECT identity, attempt, note, mark FROM sources").fetchall()
+            if len(sources) != 1:
+                return False
+            identity, attempt, note, mark = sources[0]
+            meta = scan.meta
+            if identity != f"{meta.fingerprint}:{meta.created_at}" or scan.note_mark(note) != mark:
+                return False
+            return bool(db.execute("SELECT count(*) FROM rows").fetchone()[0] == scan.count_attempts(attempt))
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    for name in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + name).unlink()
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    connection = sqlite3.connect("" if path is None else path, isolation_level=None, timeout=_PATIENCE_MS / 1000)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    if path is not None:
+        # The journal is the truth: losing the last rows of a view in a power cut costs reading them again.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA cache_size = -32768")
+    return connection
+
+
+def _stored(measured: Measured) -> tuple[int | None, ...]:
+    """Return what of an attempt is kept beside its place and times, in the order of the columns."""
+    return (
+        *(measured.slip, measured.profit, measured.r, measured.risk, measured.share, measured.roi),
+        None if measured.premature is None else int(measured.premature),
+        measured.missed,
+    )
+
+
+def _place(source: int, row: int) -> int:
+    return source << 40 | row
+
+
+def _fit(value: int) -> int | str:
+    """Return a number as SQLite can hold it: beyond 64 bits as text."""
+    return value if -_INT64 <= value < _INT64 else str(value)
+
+
+def _text(value: object) -> str | None:
+    return format(value, "f") if isinstance(value, Decimal) else None

@@ -1,0 +1,431 @@
+"""Questions to the metrics index, and nothing about how the answers look.
+
+What the sums were made for (whole months; one dimension beside strategy and symbol) is answered from the sums; anything
+finer walks the rows it needs, one at a time. Times are the exits'.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tpctl.adapters.metrics_index import ROW_COLUMNS, SIDES, MetricsIndex, cell_keys, month_of, month_start, unpack
+from tpctl.exits.model import PositionKey
+from tpctl.exits.statistics import Dimension, Measured, Tally, from_pico, join, quantile_rank
+from tpctl.exits.units import Millis, Money, Price, Quantity
+
+_CUBES: Mapping[Dimension, str] = {
+    Dimension.LEG: "parts",
+    Dimension.SIDE: "parts",
+    Dimension.REASON: "parts",
+    Dimension.HOUR: "hour",
+    Dimension.WEEKDAY: "weekday",
+    Dimension.REGIME: "regime",
+    Dimension.DISTANCE: "distance",
+}
+QUANTILES = (Decimal("0.5"), Decimal("0.9"), Decimal("0.99"))
+
+Group = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which attempts are asked for. Empty names all; `since` is inclusive, `until` exclusive."""
+
+    strategies: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    since: Millis | None = None
+    until: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Some values: how many, their mean, their quantiles as in `QUANTILES`, the largest."""
+
+    count: int
+    mean: Decimal
+    quantiles: tuple[Decimal, ...]
+    largest: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Closes:
+    """The positions that closed. `fees` are those of the exits; `mean_r` is of the positions whose risk is on record."""
+
+    count: int
+    pnl: Money
+    fees: Money
+    with_r: int
+    mean_r: Decimal | None
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One position's attempts together: the unit of a comparison, because its legs share one fate."""
+
+    at: Millis
+    strategy: str
+    attempts: int
+    hits: int
+    profit: Money
+    r: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """One closed position as its note tells it; what the note lacks is None."""
+
+    key: PositionKey
+    at: Millis
+    opened_at: Millis | None
+    strategy: str
+    reason: str
+    pnl: Money
+    fees: Money | None
+    r: Decimal | None
+    entry: Price | None
+    average_exit: Price | None
+    quantity: Quantity | None
+    stop: Price | None
+
+
+class MetricsQuery:
+    """Asks one index. Names that no attempt has select nothing."""
+
+    def __init__(self, index: MetricsIndex) -> None:
+        self._db = index.db
+        self._names = dict(self._db.execute("SELECT id, text FROM names"))
+        self._numbers = {text: number for number, text in self._names.items()}
+
+    def values(self, dimension: Dimension) -> list[str]:
+        """Return every strategy or symbol on record, sorted."""
+        column = {Dimension.STRATEGY: "strategy", Dimension.SYMBOL: "symbol"}[dimension]
+        rows = self._db.execute(f"SELECT DISTINCT {column} FROM cells WHERE cube = 'all'")  # noqa: S608 - own names
+        return sorted(self._names[row[0]] for row in rows)
+
+    def tallies(self, by: tuple[Dimension, ...], chosen: Selection) -> dict[Group, Tally]:
+        """Return the sums of the selected attempts by group, in no order; a group is its values in the order of `by`."""
+        extra = {_CUBES[name] for name in by if name in _CUBES}
+        sums: dict[Group, list[int]] = {}
+        if len(extra) > 1:
+            self._add_rows(sums, by, chosen, chosen.since, chosen.until)
+        else:
+            self._add_cells(sums, by, chosen, extra.pop() if extra else "all")
+        return {group: Tally(*numbers) for group, numbers in sums.items()}
+
+    def ages(self, chosen: Selection) -> tuple[dict[int, int], dict[int, int]]:
+        """Return how many attempts hit and missed, by the band of their age when they ended."""
+        sums: dict[Group, list[int]] = {}
+        self._add_cells(sums, (), chosen, "age", band=True)
+        tallies = {int(group[0]): Tally(*numbers) for group, numbers in sums.items()}
+        hits = {age: tally.hits for age, tally in tallies.items() if tally.hits}
+        return hits, {age: tally.misses for age, tally in tallies.items() if tally.misses}
+
+    def _add_cells(
+        self, sums: dict[Group, list[int]], by: tuple[Dimension, ...], chosen: Selection, cube: str, *, band: bool = False
+    ) -> None:
+        first, last = self._months(chosen)
+        where, parameters = self._where(chosen, times=False)
+        rows = self._db.execute(
+            f"SELECT strategy, symbol, value, sums FROM cells WHERE cube = ? AND month >= ? AND month < ? AND {where}",  # noqa: S608 - own names
+            (cube, first, last, *parameters),
+        )
+        for strategy, symbol, value, text in rows:
+            group: Group = (value,) if band else tuple(self._of_cell(name, strategy, symbol, value) for name in by)
+            self._join(sums, group, list(map(int, text.split(","))))
+        for start, end in self._edges(chosen, first, last):
+            self._add_rows(sums, by, chosen, start, end, cube="age" if band else None)
+
+    def _months(self, chosen: Selection) -> tuple[int, int]:
+        """Return the first whole month selected, and the first that is not."""
+        first, last = 0, 1_000_000
+        if chosen.since is not None:
+            first = month_of(chosen.since)
+            first += month_start(first) < chosen.since
+        if chosen.until is not None:
+            last = month_of(chosen.until)
+        return first, max(first, last)
+
+    @staticmethod
+    def _edges(chosen: Selection, first: int, last: int) -> Iterator[tuple[Millis | None, Millis | None]]:
+        """Yield the parts of the selection outside its whole months."""
+        since, until = chosen.since, chosen.until
+        if since is not None and month_start(first) != since:
+            end = month_start(first)
+            yield since, end if until is None else min(end, until)
+        if until is not None and month_start(last) < until and (since is None or month_start(last) > since):
+            yield month_start(last), until
+
+    def _add_rows(
+        self,
+        sums: dict[Group, list[int]],
+        by: tuple[Dimension, ...],
+        chosen: Selection,
+        since: Millis | None,
+        until: Millis | None,
+        cube: str | None = None,
+    ) -> None:
+        window = Selection(chosen.strategies, chosen.symbols, since, until)
+        for row in self._rows(window):
+            tally = Tally()
+            tally.add(_measured(row))
+            keys = {key[0]: key for key in cell_keys(row[:7], row[8], row[8] - row[7])}
+            if cube is not None:
+                group: Group = (keys[cube][3],)
+            else:
+                group = tuple(self._of_cell(d, row[0], row[1], keys[_CUBES.get(d, "all")][3]) for d in by)
+            self._join(sums, group, tally.numbers())
+
+    @staticmethod
+    def _join(sums: dict[Group, list[int]], group: Group, numbers: list[int]) -> None:
+        present = sums.get(group)
+        if present is None:
+            sums[group] = numbers
+        else:
+            join(present, numbers)
+
+    def _of_cell(self, dimension: Dimension, strategy: int, symbol: int, value: int) -> str | int:
+        match dimension:
+            case Dimension.STRATEGY:
+                return self._names[strategy]
+            case Dimension.SYMBOL:
+                return self._names[symbol]
+            case Dimension.SIDE:
+                return SIDES[unpack(value)[0]].value
+            case Dimension.LEG:
+                return unpack(value)[1]
+            case Dimension.REASON:
+                return self._names[unpack(value)[2]]
+            case Dimension.REGIME:
+                return self._names[value]
+            case Dimension.HOUR | Dimension.WEEKDAY | Dimension.DISTANCE:
+                return value
+        raise AssertionError(dimension)
+
+    def _where(
+        self, chosen: Selection, *, times: bool = True, strategy: str = "strategy", at: str = "exit_at"
+    ) -> tuple[str, list[int]]:
+        parts, parameters = ["1"], []
+        for column, names in ((strategy, chosen.strategies), ("symbol", chosen.symbols)):
+            if names:
+                parts.append(f"{column} IN ({','.join('?' * len(names))})")
+                parameters += [self._numbers.get(name, -1) for name in names]
+        if times:
+            for test, bound in ((f"{at} >= ?", chosen.since), (f"{at} < ?", chosen.until)):
+                if bound is not None:
+                    parts.append(test)
+                    parameters.append(bound)
+        return " AND ".join(parts), parameters
+
+    def _rows(self, chosen: Selection, tail: str = "", columns: str = ROW_COLUMNS) -> Iterator[tuple[Any, ...]]:
+        where, parameters = self._where(chosen)
+        return self._db.execute(f"SELECT {columns} FROM rows WHERE {where} {tail}", parameters)  # noqa: S608 - own names
+
+    def slippage(self, chosen: Selection) -> Spread | None:
+        """Return the signed slippage of hits against their targets, as shares; None without hits."""
+        where, parameters = self._where(chosen)
+        return self._spread("rows", "slip", f"hit = 1 AND {where}", parameters)
+
+    def stop_slippage(self, chosen: Selection) -> dict[str, Spread]:
+        """Return the signed slippage of stops against their triggers, as shares, by what the stop was."""
+        where, parameters = self._where(chosen, strategy="policy", at="at")
+        reasons = self._db.execute(f"SELECT DISTINCT reason FROM stops WHERE {where}", parameters).fetchall()  # noqa: S608 - own names
+        found = {}
+        for (reason,) in reasons:
+            spread = self._spread("stops", "slip", f"reason = ? AND {where}", [reason, *parameters])
+            if spread is not None:
+                found[self._names[reason]] = spread
+        return dict(sorted(found.items()))
+
+    def naked_ms(self, chosen: Selection) -> tuple[int, int, int, int] | None:
+        """Return how long closed positions were without a live stop: how many, p50, p99 and the longest."""
+        where, parameters = self._where(chosen, strategy="policy", at="at")
+        condition = f"naked IS NOT NULL AND {where}"
+        count = self._count("closes", condition, parameters)
+        if not count:
+            return None
+        p50, p99, longest = (
+            self._nth("closes", "naked", condition, parameters, quantile_rank(count, share))
+            for share in (Decimal("0.5"), Decimal("0.99"), Decimal(1))
+        )
+        return count, p50, p99, longest
+
+    def closes(self, chosen: Selection) -> Closes:
+        """Return what became of the positions that closed."""
+        where, parameters = self._where(chosen, strategy="policy", at="at")
+        rows = self._db.execute(f"SELECT reason, pnl, fees, r FROM closes WHERE {where}", parameters)  # noqa: S608 - own names
+        count = pnl = fees = with_r = r_sum = 0
+        reasons: dict[str, int] = {}
+        for reason, gained, paid, r in rows:
+            count += 1
+            pnl += int(gained or 0)
+            fees += int(paid or 0)
+            if r is not None:
+                with_r += 1
+                r_sum += int(r)
+            reasons[self._names[reason]] = reasons.get(self._names[reason], 0) + 1
+        ordered = dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+        mean_r = from_pico(r_sum) / with_r if with_r else None
+        return Closes(count, from_pico(pnl), from_pico(fees), with_r, mean_r, ordered)
+
+    def stop_moves(self, chosen: Selection) -> dict[str, int]:
+        """Return how often stops moved, by cause, most frequent first."""
+        where, parameters = self._where(chosen, strategy="policy", at="at")
+        rows = self._db.execute(
+            f"SELECT cause, count(*) FROM moves WHERE {where} GROUP BY cause ORDER BY count(*) DESC, cause",  # noqa: S608 - own names
+            parameters,
+        )
+        return {self._names[cause]: count for cause, count in rows}
+
+    def span(self, chosen: Selection) -> tuple[Millis, Millis] | None:
+        """Return the first and the last exit selected."""
+        where, parameters = self._where(chosen)
+        first, last = self._db.execute(f"SELECT min(exit_at), max(exit_at) FROM rows WHERE {where}", parameters).fetchone()  # noqa: S608 - own names
+        return None if first is None else (first, last)
+
+    def trend(
+        self, by: tuple[Dimension, ...], chosen: Selection, start: Millis, width: Millis
+    ) -> dict[Group, dict[int, tuple[int, int]]]:
+        """Return attempts and hits by group and time bucket of `width` ms from `start`."""
+        where, parameters = self._where(chosen)
+        rows = self._db.execute(
+            "SELECT strategy, symbol, side, leg, reason, regime, distance, exit_at / 3600000 % 24,"
+            " (exit_at / 86400000 + 3) % 7, (exit_at - ?) / ?, count(*), sum(hit) FROM rows"
+            f" WHERE {where} GROUP BY {', '.join(str(_TREND[name] + 1) for name in by) or '1'}, 10",  # noqa: S608 - own names
+            (start, width, *parameters),
+        )
+        found: dict[Group, dict[int, tuple[int, int]]] = {}
+        for row in rows:
+            group = tuple(self._of_row(name, row) for name in by)
+            buckets = found.setdefault(group, {})
+            count, hits = buckets.get(row[9], (0, 0))
+            buckets[row[9]] = (count + row[10], hits + row[11])
+        return found
+
+    def _of_row(self, dimension: Dimension, row: tuple[Any, ...]) -> str | int:
+        value = row[_TREND[dimension]]
+        if dimension is Dimension.SIDE:
+            return SIDES[value].value
+        if dimension in {Dimension.LEG, Dimension.HOUR, Dimension.WEEKDAY, Dimension.DISTANCE}:
+            return int(value)
+        return self._names[value]
+
+    def equity(self, chosen: Selection, points: int = 400) -> list[tuple[Millis, Money]]:
+        """Return the running profit of all exits in time, thinned to about `points` but never the last."""
+        count = self._count("rows", *self._where(chosen))
+        every = max(1, count // points)
+        curve: list[tuple[Millis, Money]] = []
+        running = 0
+        for number, (at, profit) in enumerate(self._rows(chosen, "ORDER BY exit_at, n", "exit_at, profit"), start=1):
+            running += int(profit)
+            if number % every == 0 or number == count:
+                curve.append((at, from_pico(running)))
+        return curve
+
+    def units(self, chosen: Selection) -> Iterator[Unit]:
+        """Yield positions, each with its attempts together, in the order of their last exits."""
+        where, parameters = self._where(chosen)
+        rows = self._db.execute(
+            "SELECT max(exit_at), strategy, count(*), sum(hit), group_concat(profit), group_concat(risk), count(risk) FROM rows"
+            f" WHERE {where} GROUP BY strategy, symbol, side, entry_at ORDER BY max(exit_at), min(n)",  # noqa: S608 - own names
+            parameters,
+        )
+        for at, strategy, attempts, hits, profits, risks, with_risk in rows:
+            profit = sum(map(int, profits.split(",")))
+            r = Decimal(profit) / sum(map(int, risks.split(","))) if with_risk == attempts else None
+            yield Unit(at, self._names[strategy], attempts, hits, from_pico(profit), r)
+
+    def worst(self, chosen: Selection, count: int) -> list[Closed]:
+        """Return the closed positions that lost most, worst first."""
+        where, parameters = self._where(chosen, strategy="policy", at="at")
+        rows = self._db.execute(
+            "SELECT symbol, side, at, opened_at, policy, reason, pnl, fees, r, entry, average_exit, quantity, stop"
+            f" FROM closes WHERE pnl IS NOT NULL AND {where} ORDER BY CAST(pnl AS REAL), at LIMIT ?",  # noqa: S608 - own names
+            (*parameters, count),
+        )
+        return [
+            Closed(
+                key=PositionKey(self._names[symbol], SIDES[side]),
+                at=at,
+                opened_at=opened,
+                strategy=self._names[policy],
+                reason=self._names[reason],
+                pnl=from_pico(int(pnl)),
+                fees=None if fees is None else from_pico(int(fees)),
+                r=None if r is None else from_pico(int(r)),
+                entry=entry and Decimal(entry),
+                average_exit=left and Decimal(left),
+                quantity=quantity and Decimal(quantity),
+                stop=stop and Decimal(stop),
+            )
+            for symbol, side, at, opened, policy, reason, pnl, fees, r, entry, left, quantity, stop in rows
+        ]
+
+    def legs(self, closed: Closed) -> list[int]:
+        """Return the journal's row numbers of the attempts of a closed position."""
+        if closed.opened_at is None:
+            return []
+        rows = self._db.execute(
+            "SELECT n FROM rows WHERE symbol = ? AND side = ? AND exit_at BETWEEN ? AND ? ORDER BY leg, n",
+            (self._numbers[closed.key.symbol], SIDES.index(closed.key.side), closed.opened_at, closed.at),
+        )
+        return [n & (1 << 40) - 1 for (n,) in rows]
+
+    def measured(self, numbers: list[int]) -> dict[int, tuple[Measured, str]]:
+        """Return attempts by their row number in the journal, as measured, each with the regime of its first plan."""
+        marks = ",".join("?" * len(numbers))
+        places = [1 << 40 | number for number in numbers]
+        rows = self._db.execute(f"SELECT {ROW_COLUMNS}, n FROM rows WHERE n IN ({marks})", places)  # noqa: S608 - question marks only
+        return {row[-1] & (1 << 40) - 1: (_measured(row[:-1]), self._names[row[5]]) for row in rows}
+
+    def _count(self, table: str, condition: str, parameters: list[int]) -> int:
+        return int(self._db.execute(f"SELECT count(*) FROM {table} WHERE {condition}", parameters).fetchone()[0])  # noqa: S608 - own names
+
+    def _nth(self, table: str, column: str, condition: str, parameters: list[int], rank: int) -> int:
+        return int(
+            self._db.execute(
+                f"SELECT {column} FROM {table} WHERE {condition} ORDER BY {column} LIMIT 1 OFFSET ?",  # noqa: S608 - own names
+                (*parameters, rank),
+            ).fetchone()[0]
+        )
+
+    def _spread(self, table: str, column: str, condition: str, parameters: list[int]) -> Spread | None:
+        count, mean = self._db.execute(
+            f"SELECT count(*), avg({column}) FROM {table} WHERE {condition}", parameters  # noqa: S608 - own names
+        ).fetchone()
+        if not count:
+            return None
+        ranks = [quantile_rank(count, share) for share in (*QUANTILES, Decimal(1))]
+        *middle, largest = (from_pico(self._nth(table, column, condition, parameters, rank)) for rank in ranks)
+        return Spread(count, from_pico(round(mean)), tuple(middle), largest)
+
+
+_TREND = {
+    Dimension.STRATEGY: 0,
+    Dimension.SYMBOL: 1,
+    Dimension.SIDE: 2,
+    Dimension.LEG: 3,
+    Dimension.REASON: 4,
+    Dimension.REGIME: 5,
+    Dimension.DISTANCE: 6,
+    Dimension.HOUR: 7,
+    Dimension.WEEKDAY: 8,
+}
+
+
+def _measured(row: tuple[Any, ...]) -> Measured:
+    slip, profit, r, risk, share, roi, premature, missed = (None if value is None else int(value) for value in row[10:])
+    return Measured(
+        at=row[8],
+        hit=bool(row[9]),
+        slip=slip,
+        took=row[8] - row[7],
+        profit=profit or 0,
+        r=r,
+        risk=risk,
+        share=share or 0,
+        roi=roi,
+        premature=None if premature is None else bool(premature),
+        missed=missed,
+    )
