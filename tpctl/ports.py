@@ -21,7 +21,7 @@ from tpctl.exits.model import (
     PositionMode,
     Unavailable,
 )
-from tpctl.exits.units import Millis, Money, Ratio
+from tpctl.exits.units import Millis, Money, Price, Ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,33 @@ class Fees:
 
     maker: Ratio
     taker: Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Premium:
+    """Mark price of a symbol, the exchange's estimate of its next funding rate, and when that is paid (ms UTC)."""
+
+    mark: Price
+    funding_rate: Ratio | Unavailable
+    next_funding_at: Millis | Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class FundingFee:
+    """One funding payment as the account shows it: negative was paid, positive received."""
+
+    symbol: str
+    amount: Money
+    at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRights:
+    """What an API key may do. `moves_funds` is any right to withdraw or to transfer out of the account."""
+
+    moves_funds: bool
+    trades_futures: bool
+    bound_to_ip: bool
 
 
 @dataclass(frozen=True, slots=True)

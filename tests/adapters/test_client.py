@@ -6,7 +6,7 @@ import io
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
 from urllib.parse import parse_qsl
@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tpctl.adapters.binance.client import BinanceExchange, BinanceReader
+from tpctl.adapters.binance.client import BinanceExchange, BinanceReader, ShadowExchange
 from tpctl.adapters.binance.clock import EventClock, ExchangeClock
 from tpctl.adapters.binance.endpoints import DEMO, LIVE, Endpoints, twin
 from tpctl.adapters.secrets import Secret
@@ -27,10 +27,10 @@ from tpctl.exits.errors import (
     TpctlError,
     UnavailableError,
 )
-from tpctl.exits.events import Accepted, Refused, Unknown
+from tpctl.exits.events import Accepted, Refused, Unknown, Withheld
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.model import Book, OrderStatus, PositionKey, PositionMode, PositionSide, Unavailable, WorkingType
-from tpctl.ports import Admitted
+from tpctl.ports import Admitted, KeyRights
 
 NOW = 1_789_000_000_000
 KEY, SECRET = "CANARYKEY" * 4, "CANARYSECRET" * 4
@@ -768,3 +768,60 @@ def test_the_event_clock_never_goes_back():
     clock.advance(NOW + 1)
 
     assert (clock.now(), clock.stamp()) == (NOW + 5, NOW + 5)
+
+
+# What a key may do
+
+
+class _Rights(BinanceReader):
+    """A reader that asks the scripted server for the rights of its key."""
+
+    def __init__(self, endpoints, *args, **kwargs):
+        super().__init__(replace(endpoints, rights=endpoints.rest.replace("/fapi", "/sapi")), *args, **kwargs)
+
+
+RIGHTS = {
+    "ipRestrict": True,
+    "enableFutures": True,
+    "enableWithdrawals": False,
+    "enableInternalTransfer": False,
+    "permitsUniversalTransfer": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (RIGHTS, KeyRights(moves_funds=False, trades_futures=True, bound_to_ip=True)),
+        (RIGHTS | {"enableWithdrawals": True}, KeyRights(True, True, True)),
+        (RIGHTS | {"enableInternalTransfer": True}, KeyRights(True, True, True)),
+        (RIGHTS | {"permitsUniversalTransfer": True}, KeyRights(True, True, True)),
+        (RIGHTS | {"enableFutures": False, "ipRestrict": False}, KeyRights(False, False, False)),
+    ],
+)
+def test_the_rights_of_a_key_are_read(answer, expected):
+    script = Script([answer])
+
+    assert run(script, lambda account: account.key_rights(), kind=_Rights) == expected
+    assert script.paths() == ["/sapi/v1/account/apiRestrictions"]
+
+
+def test_an_answer_without_the_rights_is_not_taken_for_harmless():
+    with pytest.raises(UnavailableError):
+        run(Script([{}]), lambda account: account.key_rights(), kind=_Rights)
+
+
+def test_where_no_rights_are_told_none_are_asked_for():
+    script = Script([RIGHTS])
+
+    assert isinstance(run(script, lambda account: account.key_rights()), Unavailable)
+    assert script.paths() == []
+
+
+def test_a_shadow_account_withholds_every_order_and_sends_nothing():
+    script = Script([{}])
+
+    answer = run(script, lambda account: account.submit(Admitted(stop(), PositionMode.ONE_WAY)), kind=ShadowExchange)
+
+    assert answer == Withheld("shadow mode")
+    assert script.calls == []

@@ -5,6 +5,7 @@ from decimal import Decimal
 from tpctl.exits.episode import Episode, LegStatus, OrderState, Phase, State
 from tpctl.exits.ids import Role
 from tpctl.exits.model import Unavailable
+from tpctl.exits.quiet import catch_up
 from tpctl.exits.units import Millis, Price
 from tpctl.settings.schema import Settings
 from tpctl.views.view import NextTarget, PositionRow, Protection, WatchView
@@ -12,7 +13,8 @@ from tpctl.views.view import NextTarget, PositionRow, Protection, WatchView
 
 def picture(state: State, settings: Settings, at: Millis, *, armed: bool, halt: str | None) -> WatchView:
     """Return one look at the account."""
-    rows = tuple(_row(episode) for episode in state.episodes.values() if episode.phase is not Phase.FLAT)
+    held = (episode for episode in state.episodes.values() if episode.phase is not Phase.FLAT)
+    rows = tuple(_row(catch_up(state, episode)) for episode in held)
     return WatchView(
         at=at,
         profile=settings.name,

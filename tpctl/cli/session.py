@@ -9,12 +9,12 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tpctl import __version__
 from tpctl.adapters.files import StateDir, account_fingerprint, open_state_dir
@@ -23,13 +23,14 @@ from tpctl.adapters.journal import RESERVE_BYTES, Entry, Journal
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile, metrics_path
 from tpctl.adapters.secrets import Secret
+from tpctl.cli.arming import arm, check_rights
 from tpctl.cli.options import Speed
 from tpctl.cli.venue import VenueOptions
 from tpctl.cli.watch import WatchOptions
 from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state, position_row
 from tpctl.exits.episode import Scope, State
-from tpctl.exits.errors import ExitCode, InputsError, NotArmedError, UsageError
+from tpctl.exits.errors import ExitCode, InputsError, UsageError
 from tpctl.exits.model import Note, PositionMode
 from tpctl.exits.units import Millis
 from tpctl.ports import AccountReader, Feed
@@ -38,9 +39,10 @@ from tpctl.settings.schema import Env, InputSettings, InputValues, Settings
 from tpctl.views.streams import Story, choose_story, detect
 
 if TYPE_CHECKING:
-    from tpctl.adapters.binance.client import BinanceExchange
+    from tpctl.adapters.binance.client import BinanceReader
     from tpctl.adapters.binance.clock import EventClock, ExchangeClock
     from tpctl.adapters.binance.endpoints import Endpoints
+    from tpctl.adapters.streams.feed import ListenKeys
     from tpctl.engine.watch import Watch
 
 # The twin takes this pair of keys; there is nothing to protect.
@@ -56,6 +58,18 @@ class Account:
     secret: Secret
     url: str | None
     embedded: bool
+
+
+class Pin(Protocol):
+    """A hold on what a run plans: it may replace the state before the run, and sees it after."""
+
+    async def prepare(self, reader: AccountReader, state: State, halt: str | None) -> State:
+        """Return the state to begin with, or refuse with an error before anything is sent."""
+        ...
+
+    def settle(self, state: State) -> None:
+        """Take the state the run ended with."""
+        ...
 
 
 def run_watch(options: WatchOptions) -> ExitCode:
@@ -93,32 +107,9 @@ def _over(given: InputValues, values: InputValues) -> InputValues:
 
 def _arm(settings: Settings, options: WatchOptions) -> bool:
     """Return whether this run may send orders; raises `NotArmedError` where arming was asked for and refused."""
-    env = settings.profile.env
-    if env is not Env.SIM and (options.market or options.venue or options.speed or options.entries):
+    if settings.profile.env is not Env.SIM and (options.market or options.venue or options.speed or options.entries):
         raise UsageError(f"profile {settings.name!r} has no simulated market", "leave the market options out")
-    if env is Env.SIM:
-        return True
-    if not options.arm:
-        return False
-    if env is Env.LIVE:
-        if not settings.profile.allow_live:
-            raise NotArmedError(
-                f"profile {settings.name!r} does not allow live orders",
-                f"set allow_live = true under [profiles.{settings.name}]",
-            )
-        if options.confirm != settings.name and not _typed(settings.name, options):
-            raise NotArmedError(
-                f"arming {settings.name!r} was not confirmed", f"add --confirm {settings.name}, or type it when asked"
-            )
-    return True
-
-
-def _typed(name: str, options: WatchOptions) -> bool:
-    if options.confirm is not None or options.shared.no_input or not sys.stdin.isatty():
-        return False
-    sys.stderr.write(f"This sends real orders. Type the profile's name ({name}) to arm: ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip() == name
+    return arm(settings, asked=options.arm, confirm=options.confirm, no_input=options.shared.no_input)
 
 
 async def _serve(options: VenueOptions) -> ExitCode:
@@ -160,7 +151,14 @@ async def _serve(options: VenueOptions) -> ExitCode:
     return ExitCode.OK
 
 
-async def _watch(settings: Settings, options: WatchOptions, story: Story, *, armed: bool) -> ExitCode:
+def run_pinned(settings: Settings, options: WatchOptions, story: Story, pin: Pin, *, armed: bool) -> ExitCode:
+    """Bring the exits of pinned plans up to date once; everything else is as in `run_watch`."""
+    return asyncio.run(_watch(settings, options, story, armed=armed, pin=pin))
+
+
+async def _watch(
+    settings: Settings, options: WatchOptions, story: Story, *, armed: bool, pin: Pin | None = None
+) -> ExitCode:
     async with AsyncExitStack() as stack:
         key, secret = _keys(settings)
         env = settings.profile.env
@@ -169,7 +167,10 @@ async def _watch(settings: Settings, options: WatchOptions, story: Story, *, arm
         stack.enter_context(acquire(state_dir.lock, f"the account of profile {settings.name!r}"))
         url = await _simulated(options, stack) if env is Env.SIM else None
         account = Account(env, key, secret, url, embedded=options.venue is None and env is Env.SIM)
-        watch, exchange = await _assemble(settings, options, account, state_dir, fingerprint, story, stack, armed=armed)
+        teller = _Teller(story)
+        watch, exchange = await _assemble(
+            settings, options, account, state_dir, fingerprint, teller, stack, armed=armed, pin=pin
+        )
         story.open()
         stack.callback(story.close)
         drawing = asyncio.ensure_future(_draw(watch, settings, story, armed=armed))
@@ -181,8 +182,12 @@ async def _watch(settings: Settings, options: WatchOptions, story: Story, *, arm
                 with suppress(asyncio.CancelledError):
                     await drawing
                 await exchange.close()
+        if pin is not None:
+            pin.settle(watch.state)
         if caught:
             return caught[0]
+        if teller.silenced:
+            return ExitCode.PIPE_CLOSED
         unprotected = summary.positions - summary.protected
         return ExitCode.PARTIAL if options.once and armed and unprotected else ExitCode.OK
 
@@ -222,21 +227,25 @@ async def _assemble(
     account: Account,
     state_dir: StateDir,
     fingerprint: str,
-    story: Story,
+    teller: "_Teller",
     stack: AsyncExitStack,
     *,
     armed: bool,
-) -> "tuple[Watch, BinanceExchange]":
+    pin: Pin | None,
+) -> "tuple[Watch, BinanceReader]":
     """Put the parts of one run together."""
-    from tpctl.adapters.binance.client import BinanceExchange
+    from tpctl.adapters.binance.client import BinanceExchange, ShadowExchange
     from tpctl.engine.context import ContextSource
     from tpctl.engine.scorekeeper import Scorekeeper
     from tpctl.engine.watch import Watch, WatchTerms
 
     link = await _connect(account)
-    exchange = BinanceExchange(link.endpoints, link.clock, key=account.key, secret=account.secret)
+    kind = BinanceExchange if armed else ShadowExchange
+    exchange = kind(link.endpoints, link.clock, key=account.key, secret=account.secret)
     stack.push_async_callback(exchange.close)
     mode = await exchange.position_mode()  # also sets the clock, and shows at once whether the keys work
+    if armed:
+        check_rights(await exchange.key_rights())
     await _check_symbols(exchange, options.symbols)
     journal = Journal.open(
         state_dir.journal,
@@ -250,17 +259,19 @@ async def _assemble(
     state = load_state(journal, fingerprint, settings.exits, scope)
     if account.env is Env.SIM:
         state = _same_world(state, journal, link.clock.now(), embedded=account.embedded)
+    if pin is not None:
+        state = await pin.prepare(exchange, state, halted(state_dir))
     scores = Scorekeeper(journal, MetricsFile(metrics_path(state_dir, None, os.environ)), new_world=account.embedded)
     scores.publish()
     watch = Watch(
         exchange=exchange,
-        feed=link.feed(exchange, mode),
+        feed=link.feed(exchange, mode, lambda: watch.symbols),
         journal=journal,
         guard=Guard(armed=armed, halted=lambda: halted(state_dir)),
         contexts=ContextSource(exchange, link.clock, settings.inputs),
         clock=link.clock,
         scores=scores,
-        tell=_Teller(story).tell,
+        tell=teller.tell,
         terms=WatchTerms(
             env=account.env.value,
             mode="armed" if armed else "shadow",
@@ -290,15 +301,15 @@ class Link:
 
         return isinstance(self.clock, EventClock)
 
-    def feed(self, exchange: "BinanceExchange", mode: PositionMode) -> Feed:
-        """Return the feed of this exchange."""
+    def feed(self, keys: "ListenKeys", mode: PositionMode, wanted: Callable[[], Container[str]]) -> Feed:
+        """Return the feed of this exchange; `wanted` tells whose marks are of interest."""
         from tpctl.adapters.binance.clock import EventClock
         from tpctl.adapters.streams.feed import LiveFeed
         from tpctl.adapters.streams.lockstep import LockstepFeed
 
         if isinstance(self.clock, EventClock):
-            return LockstepFeed(self.endpoints.stream, self.clock, exchange, mode=mode)
-        return LiveFeed(self.endpoints.stream, self.clock, exchange, mode=mode)
+            return LockstepFeed(self.endpoints.stream, self.clock, keys, mode=mode)
+        return LiveFeed(self.endpoints.stream, self.clock, keys, mode=mode, wanted=wanted)
 
 
 async def _connect(account: Account) -> Link:
@@ -338,19 +349,20 @@ def _same_world(state: State, journal: Journal, now: Millis, *, embedded: bool) 
 
 
 class _Teller:
-    """Tells the story; a reader that went away is no reason to stop guarding."""
+    """Tells the story; a reader that went away, or a full disk behind stdout, is no reason to stop guarding."""
 
     def __init__(self, story: Story) -> None:
-        self._story: Story | None = story
+        self._story = story
+        self.silenced = False
 
     def tell(self, note: Note, seq: int) -> None:
         """Tell one event, as long as somebody listens."""
-        if self._story is None:
+        if self.silenced:
             return
         try:
             self._story.tell(note, seq)
         except OSError:
-            self._story = None
+            self.silenced = True
 
 
 async def _draw(watch: "Watch", settings: Settings, story: Story, *, armed: bool) -> None:

@@ -83,7 +83,7 @@ class ContextSource:
             taker_fee=fees.taker,
             maker_fee=fees.maker,
             brackets=brackets,
-            wallet=await self._wallet(instrument, margin, position, positions),
+            wallet=await self._wallet(instrument, margin, key, position, positions),
             risk=Unavailable("risk is not measured in watch"),
         )
         mark = position.mark_price if isinstance(position, Position) and position.mark_price > 0 else None
@@ -138,20 +138,21 @@ class ContextSource:
         self,
         instrument: Instrument,
         margin: MarginMode,
+        key: PositionKey,
         position: Position | Unavailable,
         positions: tuple[Position, ...] | Unavailable,
     ) -> Money | Unavailable:
         """Return WB - TMM + UPNL of exit-rules 15: TMM and UPNL are of the other cross positions."""
-        if isinstance(position, Unavailable) or isinstance(positions, Unavailable):
-            return Unavailable("the position could not be read")
+        if isinstance(positions, Unavailable):
+            return Unavailable("the positions could not be read")
         if margin is MarginMode.ISOLATED:
-            return position.isolated_wallet
+            return position if isinstance(position, Unavailable) else position.isolated_wallet
         wallet = await _reading(lambda: self._reader.wallet(instrument.margin_asset))
         if isinstance(wallet, Unavailable):
             return wallet
         total = wallet.cross_wallet
         for other in positions:
-            if other.key == position.key or other.isolated_wallet > 0:
+            if other.key == key or other.isolated_wallet > 0:
                 continue
             brackets = await self._brackets_of(other.key.symbol)
             if isinstance(brackets, Unavailable):

@@ -4,6 +4,9 @@ Admission is a type: `ports.Exchange.submit` takes `Admitted` only, and only thi
 invariants an order must meet whatever the reducer believed: I2 (within the position), I3 (reducing, by the intent
 types), I4 (no stop looser than the one that rests), I12 (ours), I13 (shadow is silent), I16 (on the exchange's grid).
 No risk measure, cooldown or budget stands here: nothing blocks a reduce.
+
+What shadow mode or HALT withholds waits until it is released; what an invariant withholds may be asked for again,
+because the state it was judged by changes.
 """
 
 from collections.abc import Callable
@@ -12,8 +15,10 @@ from decimal import Decimal
 from tpctl.exits.episode import Episode, State
 from tpctl.exits.events import Withheld
 from tpctl.exits.ids import Role, is_ours
-from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceStop, PlaceTakeProfit, ReduceAtMarket
+from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceIntent, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.model import Instrument
+from tpctl.exits.quantize import market_limits, market_step
+from tpctl.exits.units import Quantity, plain
 from tpctl.ports import Admitted
 
 
@@ -37,29 +42,43 @@ class Guard:
             return Withheld(f"HALT: {halt}")
         episode = state.episodes.get(intent.key)
         if episode is None or episode.instrument is None:
-            return Withheld(f"no position {intent.key} is known")
+            return Withheld(f"no position {intent.key} is known", retry=True)
         fault = _fault(intent, episode, episode.instrument)
-        return Withheld(fault) if fault else Admitted(intent, state.mode)
+        return Withheld(fault, retry=True) if fault else Admitted(intent, state.mode)
 
 
-def _fault(
-    intent: PlaceStop | PlaceTakeProfit | ReduceAtMarket, episode: Episode, instrument: Instrument
-) -> str | None:
+def _fault(intent: PlaceIntent, episode: Episode, instrument: Instrument) -> str | None:
+    """Return which invariant the order would break, None where it keeps them all."""
     if intent.quantity is not None:
-        if intent.quantity <= 0 or intent.quantity > episode.quantity:
-            return f"quantity {intent.quantity} is not within the position of {episode.quantity}"
-        if not _on_grid(intent.quantity, instrument.step):
-            return f"quantity {intent.quantity} is off the step {instrument.step}"
+        fault = _quantity_fault(intent.quantity, episode.quantity, instrument)
+        if fault is not None:
+            return fault
     if isinstance(intent, ReduceAtMarket):
         return None
     if intent.trigger <= 0 or not _on_grid(intent.trigger, instrument.tick):
-        return f"trigger {intent.trigger} is off the tick {instrument.tick}"
+        return f"trigger '{plain(intent.trigger)}' is off the tick {plain(instrument.tick)}"
     if isinstance(intent, PlaceStop) and intent.quantity is not None:
-        sign = episode.key.side.sign
-        for order in episode.of_role(Role.STOP):
-            looser = order.trigger is not None and sign * (intent.trigger - order.trigger) < 0
-            if order.resting and looser:
-                return f"stop {intent.trigger} is looser than the resting {order.trigger}"
+        return _looser(intent, episode)
+    return None
+
+
+def _quantity_fault(quantity: Quantity, position: Quantity, instrument: Instrument) -> str | None:
+    smallest, largest = market_limits(instrument)
+    if quantity <= 0 or quantity > position:
+        return f"quantity '{plain(quantity)}' is not within the position of {plain(position)}"
+    if not _on_grid(quantity, market_step(instrument)):
+        return f"quantity '{plain(quantity)}' is off the step {plain(market_step(instrument))}"
+    if quantity < smallest or (largest and quantity > largest):
+        return f"quantity '{plain(quantity)}' is not within {plain(smallest)} to {plain(largest)} of one order"
+    return None
+
+
+def _looser(intent: PlaceStop, episode: Episode) -> str | None:
+    for order in episode.of_role(Role.STOP):
+        if order.resting and order.trigger is not None:
+            gap = episode.key.side.sign * (intent.trigger - order.trigger)
+            if gap < 0:
+                return f"stop '{plain(intent.trigger)}' is looser than the resting {plain(order.trigger)}"
     return None
 
 

@@ -22,41 +22,62 @@ _MINUTE_MS = 60_000
 
 
 class Scorekeeper:
-    """Publishes attempts and judges misses. `publish` may be called at any time; it changes nothing but the file."""
+    """Publishes attempts and judges misses. `publish` may be called at any time; it changes nothing but the file.
 
-    def __init__(self, journal: Journal, metrics: MetricsFile) -> None:
+    `due` is set when the journal holds what the file does not show yet. With `new_world` an earlier run saw another
+    market than this one, so what it left unjudged stays that way.
+    """
+
+    def __init__(self, journal: Journal, metrics: MetricsFile, *, new_world: bool = False) -> None:
         self._journal = journal
         self._metrics = metrics
+        self._new_world = new_world
         self._watched: dict[str, dict[str, Aftermath]] = {}
+        self._earlier: dict[str, dict[str, Aftermath]] = {}
+        self.due = False
 
     def publish(self) -> None:
         """Bring the metrics file up to the journal; raises `StateFileError` where it may not be replaced."""
         self._metrics.publish(self._journal.attempts)
+        self.due = False
 
     def watch(self, aftermaths: Iterable[tuple[str, Aftermath]]) -> None:
-        """Begin to watch misses that are in the journal, by symbol."""
+        """Begin to watch misses that have just come into the journal, by symbol."""
+        self.due = True
         for symbol, aftermath in aftermaths:
             self._watched.setdefault(symbol, {})[aftermath.attempt_id] = aftermath
 
-    def unjudged(self) -> dict[str, Millis]:
-        """Return the symbols with misses an earlier run left unjudged, and since when their path is needed."""
+    def unjudged(self, now: Millis) -> dict[str, Millis]:
+        """Return the symbols with misses an earlier run left unjudged, and since when their path is needed.
+
+        They are watched on once `see_candles` has shown what happened meanwhile. A miss later than `now` is another
+        market's.
+        """
+        if self._new_world:
+            return {}
         symbols = {attempt.id: attempt.symbol for attempt in self._journal.attempts()}
-        found = [(symbols[a.attempt_id], a) for a in self._journal.aftermaths() if a.attempt_id in symbols]
-        self.watch(found)
         since: dict[str, Millis] = {}
-        for symbol, aftermath in found:
-            began = aftermath.until - HORIZON_MS
-            since[symbol] = min(began, since.get(symbol, began))
+        for aftermath in self._journal.aftermaths():
+            symbol, began = symbols.get(aftermath.attempt_id), aftermath.until - HORIZON_MS
+            if symbol is not None and began <= now:
+                self._earlier.setdefault(symbol, {})[aftermath.attempt_id] = aftermath
+                since[symbol] = min(began, since.get(symbol, began))
         return since
 
     def see_candles(self, symbol: str, candles: Iterable[Candle]) -> None:
         """Judge what an earlier run left on closed one-minute candles; the minute of the exit itself is left out."""
+        self._watched.setdefault(symbol, {}).update(self._earlier.pop(symbol, {}))
         for candle in candles:
             low, high = Decimal(repr(candle.low)), Decimal(repr(candle.high))
-            for aftermath in tuple(self._watched.get(symbol, {}).values()):
+            for aftermath in tuple(self._watched[symbol].values()):
                 if candle.at > aftermath.until - HORIZON_MS:
                     verdict = judge_bar(aftermath, candle.at, low, high)
                     self._settle(symbol, candle.at + _MINUTE_MS, aftermath, verdict)
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols whose marks are waited for."""
+        return frozenset(symbol for symbol, watched in self._watched.items() if watched)
 
     def see_mark(self, event: MarkPrice) -> None:
         """Judge the watched misses of a symbol on its newest mark."""
@@ -70,7 +91,7 @@ class Scorekeeper:
             return
         del self._watched[symbol][aftermath.attempt_id]
         self._journal.commit(Entry(at=at, hindsights=(Hindsight(aftermath.attempt_id, verdict),)))
-        self.publish()
+        self.due = True
 
 
 def aftermaths_of(

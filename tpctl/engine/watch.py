@@ -9,7 +9,7 @@ It decides nothing about prices or orders, and leaving never cancels protection 
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
 from tpctl.adapters.journal import Entry, Journal
@@ -20,7 +20,7 @@ from tpctl.engine.memory import episode_rows, position_row
 from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
 from tpctl.exits.decide import recover, step
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
-from tpctl.exits.errors import CredentialsError, TpctlError
+from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
 from tpctl.exits.events import Event, Filled, MarkPrice, OrderLookedUp, Released, Snapshot, StreamLost, Tick
 from tpctl.exits.ids import Role
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
@@ -31,9 +31,10 @@ from tpctl.ports import Clock, Exchange, Feed
 _TICK_MS = 1_000
 # Reads of the account are at least this far apart, so that agreeing reads are different reads.
 _READ_SPACING_MS = 1_000
-_CHECKPOINT_MS = 30_000
-# The most one candle request returns; an older gap than this many minutes stays unjudged until settled.
-_MAX_CANDLES = 1_000
+# A regular read writes every position anew; this is for a run whose reads fail or are far apart.
+_CHECKPOINT_MS = 60_000
+# A week of one-minute candles; what an older run left is not judged.
+_MAX_CANDLES = 10_080
 _FINISH_S = 5.0
 _ONCE_S = 20.0
 
@@ -105,11 +106,13 @@ class Watch:
             serial=terms.lockstep,
         )
         self._reader: asyncio.Task[None] | None = None
+        self._judging: asyncio.Task[None] | None = None
         self._read_reason: str | None = None
         self._read_at: Millis | None = None
         self._reads = 0
         self._read_failed = False
         self._missing = False
+        self._publish_at: Millis = 0
         self._ticked_at: Millis = 0
         self._checkpoint_at: Millis = 0
         self._dirty: set[PositionKey] = set()
@@ -131,6 +134,11 @@ class Watch:
         """Why HALT is set, as last read."""
         return self._halt
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols whose marks are of interest now."""
+        return self._scores.symbols | {key.symbol for key in self.state.episodes}
+
     def stop(self, reason: str) -> None:
         """Ask the loop to end after what is in flight; stops stay on the exchange."""
         if not self._stopping.is_set():
@@ -142,7 +150,7 @@ class Watch:
         """Guard until stopped, the market ends, or the time is over; raise what cannot be survived."""
         self._say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
         await self._recover()
-        pump = asyncio.ensure_future(self._pump())
+        pump = self._begin(self._pump())
         try:
             while not self._stopping.is_set():
                 batch = await self._inbox.get()
@@ -150,18 +158,39 @@ class Watch:
                     self._apply(event)
                 self._on_time()
                 self._inbox.task_done()
+        except StateFileError as error:
+            # What cannot be written down may not be sent (I8). The reserve is for the end of what is in flight (D2).
+            self._fail(error)
+            self._journal.release_reserve()
         finally:
             pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await pump
-            await self._finish()
-            await self._feed.close()
+            await asyncio.wait({pump})
+            try:
+                await self._finish()
+            finally:
+                await self._feed.close()
         if self._failure is not None:
             raise self._failure
         return self._summarise()
 
+    def _begin(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        """Run something beside the loop; a bug in it ends the run instead of leaving the loop to wait for ever."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    @property
+    def _reading(self) -> "list[asyncio.Task[None]]":
+        """What is read beside the loop."""
+        return [task for task in (self._reader, self._judging) if task is not None]
+
     async def _pump(self) -> None:
         """Carry the feed into the inbox; in lockstep, one step at a time."""
+        reason = "the market ended"
         deadline = asyncio.get_running_loop().time() + _ONCE_S
         try:
             async for batch in self._feed.events():
@@ -170,12 +199,16 @@ class Watch:
                     await self._quiet()
                 if self._terms.once:
                     await self._quiet()
-                    if self._converged() or asyncio.get_running_loop().time() > deadline:
+                    if self._converged():
+                        reason = "everything wanted is in place"
+                        break
+                    if asyncio.get_running_loop().time() > deadline:
+                        reason = f"not everything wanted is in place after {_ONCE_S:.0f} s"
                         break
         except TpctlError as error:
             self._fail(error)
             return
-        self.stop("everything wanted is in place" if self._terms.once else "the market ended")
+        self.stop(reason)
 
     def _fresh(self, batch: Sequence[Event]) -> Sequence[Event]:
         """Return the batch without marks too old to decide on."""
@@ -189,9 +222,7 @@ class Watch:
         """Wait until every event is applied and no request is under way."""
         while True:
             await self._inbox.join()
-            waiting = set(self._lanes.running)
-            if self._reader is not None and not self._reader.done():
-                waiting.add(self._reader)
+            waiting = self._lanes.running | {task for task in self._reading if not task.done()}
             if not waiting:
                 return
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -205,7 +236,7 @@ class Watch:
 
     def _apply(self, event: Event) -> None:
         if isinstance(event, StreamLost):
-            self._missing = self._reads > 0
+            self._missing = self._missing or self._reads > 0
         decision = step(self.state, event)
         lasting = bool(decision.intents or decision.notes or decision.attempts)
         quiet = isinstance(event, MarkPrice | Tick)
@@ -213,16 +244,20 @@ class Watch:
             self._commit(event, decision)
         else:
             self._dirty |= decision.changed
-        self.state = decision.state
+            self.state = decision.state
         for intent in decision.intents:
             self._dispatch(intent)
         if isinstance(event, MarkPrice):
             self._scores.see_mark(event)
+        self._publish()
 
     def _commit(self, event: Event | None, decision: Decision) -> None:
-        keys = decision.changed | self._dirty
-        self._dirty = set()
+        # What moved with the market alone waits for the next checkpoint, which has no event.
+        keys = decision.changed if event is not None else decision.changed | self._dirty
+        self._dirty -= keys
         now = self._clock.now()
+        if not self._dirty:
+            self._checkpoint_at = now
         watched, clear = aftermaths_of(decision.attempts, {**self.state.episodes, **decision.state.episodes})
         committed = self._journal.commit(
             Entry(
@@ -237,18 +272,29 @@ class Watch:
                 hindsights=tuple(clear),
             )
         )
+        # At once: whatever fails from here on, memory may not fall behind the journal.
+        self.state = decision.state
         for note, seq in zip(decision.notes, committed.note_seqs, strict=True):
             self._count(note)
             self._tell(note, seq)
         if decision.attempts:
             self._scores.watch(watched)
-            self._scores.publish()
 
     def _count(self, note: Note) -> None:
         if note.kind is NoteKind.REJECTED:
             self.rejected += 1
         elif note.kind is NoteKind.CLOSED and isinstance(naked := note.data.get("naked_ms"), int):
             self._naked_ms += naked
+
+    def _publish(self) -> None:
+        """Bring the metrics file up to date; a file that cannot be replaced is told, and tried again later."""
+        if not self._scores.due or self._clock.now() < self._publish_at:
+            return
+        try:
+            self._scores.publish()
+        except TpctlError as error:
+            self._publish_at = self._clock.now() + _CHECKPOINT_MS
+            self._say(NoteKind.DEGRADED, f"the metrics file is not up to date: {error.message}")
 
     def _dispatch(self, intent: Intent) -> None:
         if isinstance(intent, ReadAccount):
@@ -269,7 +315,6 @@ class Watch:
                 self._read_reason = self._read_reason or "the regular check"
         self._read_if_due()
         if self._dirty and now - self._checkpoint_at >= _CHECKPOINT_MS:
-            self._checkpoint_at = now
             self._commit(None, Decision(self.state))
         duration = self._terms.duration_ms
         if duration is not None and self._started_at is not None and now - self._started_at >= duration:
@@ -293,7 +338,7 @@ class Watch:
             return
         self._read_reason = None
         self._read_at = self._clock.now()
-        self._reader = asyncio.ensure_future(self._read_account())
+        self._reader = self._begin(self._read_account())
 
     async def _read_account(self) -> None:
         """Read positions and both order books, of all symbols; a failed read is unknown, never empty.
@@ -326,12 +371,27 @@ class Watch:
 
     async def _recover(self) -> None:
         """Resolve what the last run left open before anything else."""
-        for event in await self._missed():
+        try:
+            missed = await self._missed()
+        except (UnavailableError, RateLimitedError) as error:
+            missed = []
+            self._missing = self._read_failed = True  # the first read of the account tries again
+            self._say(NoteKind.DEGRADED, f"the account cannot be read: {error.message}")
+        for event in missed:
             self._apply(event)
-        for symbol, since in self._scores.unjudged().items():
-            minutes = (self._clock.now() - since) // 60_000 + 2
-            self._scores.see_candles(symbol, await self._exchange.candles(symbol, "1m", min(minutes, _MAX_CANDLES)))
         self._apply(StreamLost(self._clock.now(), "start"))
+        # Beside the loop: a verdict on the past may wait, the position may not.
+        self._judging = self._begin(self._judge_earlier())
+
+    async def _judge_earlier(self) -> None:
+        """Judge the misses of an earlier run on what happened since; what cannot be known stays unjudged."""
+        now = self._clock.now()
+        for symbol, since in self._scores.unjudged(now).items():
+            minutes = (now - since) // 60_000 + 2
+            if minutes <= _MAX_CANDLES:
+                with contextlib.suppress(UnavailableError, RateLimitedError):
+                    self._scores.see_candles(symbol, await self._exchange.candles(symbol, "1m", minutes))
+        self._publish()
 
     async def _missed(self) -> list[Event]:
         """Return what the streams may not have told: executions first, then the state of every open order of ours.
@@ -359,6 +419,15 @@ class Watch:
 
     async def _finish(self) -> None:
         """Let what is in flight end and be written down; nothing that protects is withdrawn."""
+        try:
+            await self._drain()
+        except StateFileError as error:
+            self._fail(error)
+        finally:
+            for task in self._reading:
+                task.cancel()
+
+    async def _drain(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FINISH_S):
                 while self._lanes.running or not self._inbox.empty():
@@ -368,8 +437,6 @@ class Watch:
                         self._inbox.task_done()
                     if self._lanes.running:
                         await asyncio.wait(set(self._lanes.running), return_when=asyncio.FIRST_COMPLETED)
-        if self._reader is not None:
-            self._reader.cancel()
         summary = self._summarise()
         self._say(
             NoteKind.STOPPED,

@@ -31,11 +31,11 @@ from tpctl.adapters.binance_map.params import Operation, Params, WireOrder, find
 from tpctl.adapters.rules import parse_brackets, parse_instruments
 from tpctl.adapters.secrets import Secret
 from tpctl.exits.errors import ExchangeRejected, RateLimitedError, TpctlError, UnavailableError
-from tpctl.exits.events import Accepted, Answer, Refused, Unknown
+from tpctl.exits.events import Accepted, Answer, Refused, Unknown, Withheld
 from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceTakeProfit
 from tpctl.exits.model import Book, Bracket, Fill, Instrument, LiveOrder, Position, PositionMode, Unavailable
 from tpctl.exits.units import Millis
-from tpctl.ports import Admitted, Candle, Fees, FundingFee, Premium, SymbolConfig, Wallet
+from tpctl.ports import Admitted, Candle, Fees, FundingFee, KeyRights, Premium, SymbolConfig, Wallet
 
 _DAY = 86_400_000
 # userTrades answers at most a week and a thousand rows at a time.
@@ -250,6 +250,15 @@ class BinanceReader:
             found += [fee for fee in page if fee.at < last]
             start = last
 
+    async def key_rights(self) -> KeyRights | Unavailable:
+        """Return what the key may do; unavailable where the exchange has no such answer (demo, the twin)."""
+        if self.endpoints.rights is None:
+            return Unavailable(f"{self.endpoints.env} does not tell the rights of a key")
+        what = "the rights of the key"
+        payload = await self._account(lambda client: client.get_account_api_permissions(), what, 1)
+        rights: KeyRights = self._wire.parsed(what, account.key_rights, payload)
+        return rights
+
     async def start_listen_key(self) -> str:
         """Return the key of the account's user stream, new or the one still valid, extended by an hour."""
         what = "the listen key"
@@ -302,6 +311,14 @@ class BinanceReader:
         except (Malformed, ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             reason = type(error).__name__
         raise UnavailableError(f"{what}: the answer is malformed: {reason}", "the exchange may have changed its format")
+
+
+class ShadowExchange(BinanceReader):
+    """An account that decides as an armed one does and sends nothing: its session cannot carry an order (I13)."""
+
+    async def submit(self, admitted: Admitted) -> Answer:  # noqa: ARG002 - ports.Exchange
+        """Withhold the order."""
+        return Withheld("shadow mode")
 
 
 class BinanceExchange(BinanceReader):

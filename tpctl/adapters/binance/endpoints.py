@@ -8,12 +8,16 @@ from tpctl.exits.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The addresses of one exchange: REST base (version and path follow), stream base, data base, environment."""
+    """The addresses of one exchange: REST base (version and path follow), stream base, data base, environment.
+
+    `rights` is the base where the rights of a key are asked for; None where there is none (demo, the twin).
+    """
 
     rest: str
     stream: str
     data: str
     env: str
+    rights: str | None = None
 
 
 # binance-usdm 1.6, 2.4. The data base of the demo exchange does not work, and nothing here asks for it.
@@ -22,6 +26,7 @@ LIVE = Endpoints(
     stream="wss://fstream.binance.com",
     data="https://fapi.binance.com/futures/data",
     env="live",
+    rights="https://api.binance.com/sapi",
 )
 DEMO = Endpoints(
     rest="https://demo-fapi.binance.com/fapi",

@@ -72,6 +72,7 @@ class _Session(AsyncClient):  # type: ignore[misc]  # python-binance ships no ty
         self.FUTURES_DATA_URL = endpoints.data
         # Nothing here may reach the spot API or the websocket API by accident.
         self.API_URL = f"{endpoints.rest}/no-spot-api"
+        self.MARGIN_API_URL = endpoints.rights or f"{endpoints.rest}/no-margin-api"
         self.ws_future._url = f"{endpoints.stream}/no-websocket-api"
         self.REQUEST_TIMEOUT = _TIMEOUT.total
         # A twin at speed takes its window in its own time, of which much passes on the way.

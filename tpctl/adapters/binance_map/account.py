@@ -21,7 +21,7 @@ from tpctl.adapters.binance_map.fields import (
 )
 from tpctl.exits.model import MarginMode, Position, PositionKey, PositionMode, PositionSide, Unavailable
 from tpctl.exits.units import Millis, Money, Ratio
-from tpctl.ports import Candle, Fees, FundingFee, Premium, SymbolConfig, Wallet
+from tpctl.ports import Candle, Fees, FundingFee, KeyRights, Premium, SymbolConfig, Wallet
 
 _MARGIN_MODES = {
     "CROSSED": MarginMode.CROSS,
@@ -129,6 +129,19 @@ def funding_fees(payload: object) -> tuple[FundingFee, ...]:
     return tuple(
         FundingFee(text(source, "symbol"), number(source, "income"), millis(source, "time"))
         for source in rows(payload, "income")
+    )
+
+
+def key_rights(payload: object) -> KeyRights:
+    """Return what a key may do (sapi account/apiRestrictions); a right the answer does not name is not there."""
+    source = row(payload, "apiRestrictions")
+    if "enableFutures" not in source or "enableWithdrawals" not in source:
+        raise Malformed("the rights of the key are missing")
+    funds = ("enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer")
+    return KeyRights(
+        moves_funds=any(flag(source, name) for name in funds),
+        trades_futures=flag(source, "enableFutures"),
+        bound_to_ip=flag(source, "ipRestrict"),
     )
 
 
