@@ -1,16 +1,18 @@
 """`step(state, event) -> (state, intents, notes)`: the one reducer of live, replay, rehearsal and tests.
 
-It routes an event to the episodes it concerns, lets `facts` take it in, `progress` draw the consequences and `reconcile`
-ask for what is missing. It does no I/O and reads no clock: the same state and event give the same decision (I21).
+It routes an event to the episodes it concerns, lets `facts` and its kin take it in, `progress` draw the consequences
+and `reconcile` ask for what is missing. It does no I/O and reads no clock: the same state and event give the same
+decision (I21).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from tpctl.exits import facts
-from tpctl.exits.draft import Draft
-from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
+from tpctl.exits.answers import see_answer
+from tpctl.exits.draft import ABANDON_MS, Draft
+from tpctl.exits.episode import Decision, Episode, OrderState, Phase, QuietMark, State
 from tpctl.exits.events import (
     Answered,
     ContextRead,
@@ -26,45 +28,42 @@ from tpctl.exits.events import (
     StreamLost,
     Tick,
 )
-from tpctl.exits.ids import generation_of, is_ours, parse_client_id
-from tpctl.exits.intents import CancelOrder, Intent, LookUp, ReadAccount
-from tpctl.exits.model import Attempt, Book, LiveOrder, Note, NoteKind, OrderSide, OrderStatus, PositionKey, PositionSide
-from tpctl.exits.progress import check_liquidation, on_time, progress, take_plan, watch_protection
-from tpctl.exits.reconcile import SETTLE_MS, reconcile
+from tpctl.exits.fills import see_fill
+from tpctl.exits.ids import Role, generation_of, is_ours
+from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
+from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, OrderSide, PositionKey, PositionSide
+from tpctl.exits.progress import end_episode, on_time, progress, watch_protection
+from tpctl.exits.quiet import awake, catch_up, quiet_mark, still_quiet
+from tpctl.exits.reconcile import reconcile
+from tpctl.exits.replan import see_context
+from tpctl.exits.size import see_size
+from tpctl.exits.snapshot import sweep_orphans, take_read
 from tpctl.exits.units import ZERO, Millis, Price, Quantity
 
-# Flat takes three agreeing reads or an explicit event (design 4).
-AGREEING_READS = 3
 
-
-def step(state: State, event: Event) -> Decision:  # noqa: C901 - one branch per kind of event
+def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911 - one branch per kind of event
     """Return what `event` leads to."""
     match event:
         case MarkPrice():
             return _on_mark(state, event)
         case Tick(at=at):
-            return _each(state, tuple(state.episodes), at, _on_tick)
+            return _on_tick(state, at)
         case OrderSeen(at=at, order=order):
-            return _on_order(state, at, order)
+            return _each(state, (_key_of(order),), at, lambda draft: _take_order(draft, at, order))
         case Filled(at=at, fill=fill):
-            closes = fill.position_side or (PositionSide.LONG if fill.order_side == OrderSide.SELL else PositionSide.SHORT)
-            key = PositionKey(fill.symbol, closes)
-            return _each(state, (key,), at, lambda draft: facts.see_fill(draft, at, fill))
+            return _each(state, (_closed_by(fill),), at, lambda draft: see_fill(draft, fill))
         case PositionSeen(at=at, key=key, quantity=quantity, entry_price=entry):
             return _on_size(state, at, key, quantity, entry)
         case Answered(at=at, key=key, client_id=client_id, answer=answer, cancel=cancel):
-            return _each(
-                state, (key,), at, lambda draft: facts.see_answer(draft, at, client_id, answer, cancel=cancel)
-            )
+            return _each(state, (key,), at, lambda draft: see_answer(draft, at, client_id, answer, cancel=cancel))
         case OrderLookedUp(at=at, key=key, client_id=client_id, order=found):
             return _each(state, (key,), at, lambda draft: facts.see_lookup(draft, at, client_id, found))
-        case ContextRead():
-            return _each(state, (event.key,), event.at, lambda draft: _on_context(draft, event))
+        case ContextRead(at=at, key=key):
+            return _each(state, (key,), at, lambda draft: see_context(draft, event))
         case Snapshot():
             return _on_snapshot(state, event)
         case LeverageChanged(at=at, symbol=symbol, leverage=leverage):
-            keys = tuple(key for key in state.episodes if key.symbol == symbol)
-            return _each(state, keys, at, lambda draft: _on_leverage(draft, str(leverage)))
+            return _each(state, _keys_of(symbol), at, lambda draft: _on_leverage(draft, str(leverage)))
         case StreamLost(reason=reason):
             return Decision(state, (ReadAccount(reason),))
         case Released(at=at):
@@ -74,7 +73,7 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901 - one branch per
 def recover(state: State) -> State:
     """Return the state as a restart must see it: whatever was on its way when we died is unknown (I9, I10)."""
     episodes = {key: _recover_episode(episode) for key, episode in state.episodes.items()}
-    return replace(state, episodes=episodes)
+    return replace(state, episodes=episodes, quiet={}, orphans={})
 
 
 def _recover_episode(episode: Episode) -> Episode:
@@ -87,8 +86,24 @@ def _recover_episode(episode: Episode) -> Episode:
     return replace(episode, orders=orders, context_asked_at=asked)
 
 
+@cache
+def _keys_of(symbol: str) -> tuple[PositionKey, ...]:
+    return tuple(PositionKey(symbol, side) for side in PositionSide)
+
+
+def _key_of(order: LiveOrder) -> PositionKey:
+    return PositionKey(order.symbol, order.closes)
+
+
+def _closed_by(fill: Fill) -> PositionKey:
+    """Return the position this execution reduces, if it does."""
+    reduces = PositionSide.LONG if fill.order_side is OrderSide.SELL else PositionSide.SHORT
+    return PositionKey(fill.symbol, fill.position_side or reduces)
+
+
 def _each(state: State, keys: tuple[PositionKey, ...], at: Millis, change: Callable[[Draft], None]) -> Decision:
     """Apply one change to the episodes named, and draw the consequences."""
+    asleep, state = state, awake(state, {key.symbol for key in keys})
     episodes = dict(state.episodes)
     intents: list[Intent] = []
     notes: list[Note] = []
@@ -100,46 +115,78 @@ def _each(state: State, keys: tuple[PositionKey, ...], at: Millis, change: Calla
             continue
         draft = Draft(state, before, at)
         change(draft)
-        _conclude(draft)
+        progress(draft)
+        reconcile(draft)
+        watch_protection(draft)
         if draft.episode is not before:
             episodes[key] = draft.episode
             changed.add(key)
-        if _ended(draft.episode):
+        if _ended(draft.episode, at):
             del episodes[key]
             changed.add(key)
         intents += draft.intents
         notes += draft.notes
         attempts += draft.attempts
-    if not changed and not intents and not notes:
-        return Decision(state)
-    state = replace(state, episodes=episodes)
+    if changed:
+        state = replace(state, episodes=episodes)
+    if state is not asleep:
+        changed.update(key for key, old in asleep.episodes.items() if state.episodes.get(key) is not old)
     return Decision(state, tuple(intents), tuple(notes), tuple(attempts), frozenset(changed))
 
 
-def _conclude(draft: Draft) -> None:
-    progress(draft)
-    reconcile(draft)
-    watch_protection(draft)
-
-
-def _ended(episode: Episode) -> bool:
-    """Whether nothing of the episode is left on the exchange."""
-    return episode.phase is Phase.FLAT and not any(order.open for order in episode.orders)
+def _ended(episode: Episode, now: Millis) -> bool:
+    """Whether nothing of the episode is left on the exchange, nor any late news of it to be expected."""
+    if episode.phase is not Phase.FLAT or any(order.open for order in episode.orders):
+        return False
+    return now - (episode.flat_at or now) >= ABANDON_MS
 
 
 def _on_mark(state: State, event: MarkPrice) -> Decision:
-    keys = tuple(key for side in PositionSide if (key := PositionKey(event.symbol, side)) in state.episodes)
+    symbol = event.symbol
+    quiet = state.quiet.get(symbol)
+    if quiet is not None:
+        still = still_quiet(quiet, event.at, event.price)
+        if still is not None:
+            return Decision(_with_quiet(state, {**state.quiet, symbol: still}))
+    keys = tuple(key for key in _keys_of(symbol) if key in state.episodes)
     if not keys:
         return Decision(state)
-    return _each(state, keys, event.at, lambda draft: _take_mark(draft, event))
+    decision = _each(state, keys, event.at, lambda draft: facts.see_mark(draft, event.at, event.price))
+    return _quieten(decision, (symbol,), event.at)
 
 
-def _take_mark(draft: Draft, event: MarkPrice) -> None:
-    facts.see_mark(draft, event.at, event.price)
+def _with_quiet(state: State, quiet: Mapping[str, QuietMark]) -> State:
+    # Built directly: `replace` costs more than all the rest of a quiet mark.
+    return State(
+        state.account, state.rules, state.mode, state.scope, state.episodes, state.lives, quiet, state.orphans
+    )
 
 
-def _on_tick(draft: Draft) -> None:
-    on_time(draft)
+def _on_tick(state: State, at: Millis) -> Decision:
+    quiet = state.quiet
+    loud = tuple(key for key in state.episodes if key.symbol not in quiet)
+    decision = _each(state, loud, at, on_time)
+    caught = {}
+    for key, episode in decision.state.episodes.items():
+        if key.symbol in quiet and (now := catch_up(state, episode)) is not episode:
+            caught[key] = now
+    if caught:
+        after = replace(decision.state, episodes={**decision.state.episodes, **caught})
+        decision = replace(decision, state=after, changed=decision.changed | set(caught))
+    return _quieten(decision, {key.symbol for key in loud}, at) if loud else decision
+
+
+def _quieten(decision: Decision, symbols: Iterable[str], now: Millis) -> Decision:
+    """Note for which symbols marks inside a band will lead to nothing."""
+    state = decision.state
+    found = {}
+    for symbol in symbols:
+        mark = quiet_mark(state.of_symbol(symbol), state.rules, now)
+        if mark is not None:
+            found[symbol] = mark
+    if not found:
+        return decision
+    return replace(decision, state=_with_quiet(state, {**state.quiet, **found}))
 
 
 def _on_release(draft: Draft) -> None:
@@ -153,57 +200,49 @@ def _on_leverage(draft: Draft, leverage: str) -> None:
     draft.tell(NoteKind.EXTERNAL, f"leverage changed to {leverage}x")
 
 
-def _on_context(draft: Draft, event: ContextRead) -> None:
-    episode = draft.episode
-    if episode.phase is Phase.FLAT or episode.quantity == 0:
-        return
-    draft.set(instrument=event.instrument, context=event.context)
-    if episode.plan is None or episode.phase is Phase.ADOPTING:
-        take_plan(draft)
-    else:
-        check_liquidation(draft)
-
-
-def _key_of(order: LiveOrder) -> PositionKey:
-    return PositionKey(order.symbol, order.closes)
-
-
-def _on_order(state: State, at: Millis, order: LiveOrder) -> Decision:
-    key = _key_of(order)
-    return _each(state, (key,), at, lambda draft: _take_order(draft, at, order))
-
-
 def _take_order(draft: Draft, at: Millis, order: LiveOrder) -> None:
-    if is_ours(order.client_id):
+    if facts.find_own(draft, order) is not None:
         facts.see_order(draft, at, order)
-    else:
+    elif not is_ours(order.client_id):
         facts.see_foreign(draft, order)
 
 
 def _on_size(
-    state: State, at: Millis, key: PositionKey, quantity: Quantity, entry: Price, mark: Price | None = None
-) -> Decision:
-    episode = state.episodes.get(key)
-    if episode is not None and not (episode.phase is Phase.FLAT and quantity > 0):
-        return _each(state, (key,), at, lambda draft: facts.see_size(draft, at, quantity, entry))
-    if quantity == 0 or not state.scope.covers(key.symbol):
-        return Decision(state)
-    if episode is not None and at <= episode.position_at:
-        return Decision(state)
-    return _adopt(state, at, key, quantity, entry, mark, leftover=episode)
-
-
-def _adopt(
     state: State,
     at: Millis,
     key: PositionKey,
     quantity: Quantity,
     entry: Price,
-    mark: Price | None,
-    leftover: Episode | None,
+    *,
+    mark: Price | None = None,
+    changed_at: Millis | None = None,
+) -> Decision:
+    """Take in a size. `changed_at` is when the exchange says that it changed last; a read may show an older state."""
+    episode = state.episodes.get(key)
+    if episode is None:
+        if quantity == 0 or not state.scope.covers(key.symbol):
+            return Decision(state)
+        return _adopt(state, at, key, quantity, entry, mark=mark)
+    over = episode.phase is Phase.FLAT or episode.stated == 0
+    if not over or quantity == 0:
+        return _each(state, (key,), at, lambda draft: see_size(draft, at, quantity, entry))
+    stated_at = at if changed_at is None else changed_at
+    if stated_at < episode.position_at:
+        return Decision(state)
+    if changed_at is None and at == episode.position_at:
+        # Two events of one millisecond: which came last, only a read can tell.
+        return Decision(state, (ReadAccount("gone and there in the same millisecond"),))
+    ended = Decision(state) if episode.phase is Phase.FLAT else _each(state, (key,), at, end_episode)
+    return _then(ended, _adopt(ended.state, at, key, quantity, entry, mark=mark))
+
+
+def _adopt(
+    state: State, at: Millis, key: PositionKey, quantity: Quantity, entry: Price, *, mark: Price | None
 ) -> Decision:
     """Begin a new life of a position; what the last one left resting is cancelled on the way (I11)."""
+    state = awake(state, {key.symbol})
     count = state.lives.get(key, 0) + 1
+    leftover = state.episodes.get(key)
     episode = Episode(
         key=key,
         generation=generation_of(state.account, key, at, count),
@@ -211,22 +250,25 @@ def _adopt(
         entry=entry,
         quantity=quantity,
         accounted=quantity,
+        accounted_at=at,
+        stated=quantity,
         position_at=at,
         mark=mark,
+        mark_at=0 if mark is None else at,
         peak=mark,
         unprotected_since=at,
     )
-    cancels: tuple[Intent, ...] = ()
-    if leftover is not None:
-        cancels = tuple(
-            CancelOrder(key, order.client_id, Book.ALGO, "left by the last position")
-            for order in leftover.orders
-            if order.open
-        )
+    intents: list[Intent] = [
+        CancelOrder(key, order.client_id, Book.ALGO, "left by the last position")
+        for order in (leftover.orders if leftover is not None else ())
+        if order.open and order.role is not Role.REDUCE
+    ]
+    if mark is None:
+        # Found by an event, so the orders that rest on it are not known yet.
+        intents.append(ReadAccount("a position was opened"))
     state = replace(state, episodes={**state.episodes, key: episode}, lives={**state.lives, key: count})
-    decision = _each(state, (key,), at, lambda draft: None)
-    changed = decision.changed | {key}
-    return replace(decision, intents=(*cancels, *decision.intents), changed=changed)
+    decision = _each(state, (key,), at, lambda _: None)
+    return replace(decision, intents=(*intents, *decision.intents), changed=decision.changed | {key})
 
 
 def _on_snapshot(state: State, event: Snapshot) -> Decision:
@@ -235,15 +277,20 @@ def _on_snapshot(state: State, event: Snapshot) -> Decision:
     for position in event.positions:
         seen.add(position.key)
         read = _on_size(
-            decision.state, event.at, position.key, position.quantity, position.entry_price, position.mark_price
+            decision.state,
+            event.at,
+            position.key,
+            position.quantity,
+            position.entry_price,
+            mark=position.mark_price if position.mark_price > ZERO else None,
+            changed_at=position.updated_at,
         )
         decision = _then(decision, read)
-    for key, episode in tuple(decision.state.episodes.items()):
+    for key in tuple(decision.state.episodes):
         orders = tuple(order for order in event.orders if _key_of(order) == key)
-        absent = key not in seen and episode.phase is not Phase.FLAT and episode.position_at < event.at
-        take = partial(_take_read, event=event, orders=orders, absent=absent)
+        take = partial(take_read, at=event.at, orders=orders, present=key in seen)
         decision = _then(decision, _each(decision.state, (key,), event.at, take))
-    return _then(decision, _sweep_orphans(decision.state, event, seen))
+    return _then(decision, sweep_orphans(decision.state, event, seen))
 
 
 def _then(first: Decision, second: Decision) -> Decision:
@@ -254,44 +301,3 @@ def _then(first: Decision, second: Decision) -> Decision:
         first.attempts + second.attempts,
         first.changed | second.changed,
     )
-
-
-def _take_read(draft: Draft, *, event: Snapshot, orders: tuple[LiveOrder, ...], absent: bool) -> None:
-    listed: set[str] = set()
-    foreign: list[LiveOrder] = []
-    for order in orders:
-        if not is_ours(order.client_id):
-            if order.reduces and order.status is OrderStatus.NEW:
-                foreign.append(order)
-            continue
-        listed.add(order.client_id)
-        if draft.episode.order(order.client_id) is None:
-            facts.adopt_order(draft, event.at, order)
-        else:
-            facts.see_order(draft, event.at, order)
-    draft.set(foreign=tuple(foreign))
-    for own in draft.episode.orders:
-        missing = own.state is OrderState.LIVE and own.client_id not in listed
-        if missing and event.at - own.sent_at >= SETTLE_MS and own.looked_at != event.at:
-            draft.set_order(own.client_id, looked_at=event.at)
-            draft.ask([LookUp(draft.episode.key, own.client_id, Book.ALGO)])
-    if absent:
-        reads = draft.episode.absent_reads + 1
-        draft.set(absent_reads=reads)
-        if reads >= AGREEING_READS:
-            facts.see_size(draft, event.at, ZERO, ZERO)
-        else:
-            draft.ask([ReadAccount("confirm that the position is gone")])
-
-
-def _sweep_orphans(state: State, event: Snapshot, seen: set[PositionKey]) -> Decision:
-    """Cancel orders of ours that belong to no position (I11)."""
-    intents: list[Intent] = []
-    notes: list[Note] = []
-    for order in event.orders:
-        key = _key_of(order)
-        if key in state.episodes or key in seen or parse_client_id(order.client_id) is None:
-            continue
-        intents.append(CancelOrder(key, order.client_id, order.book, "no position is left for it"))
-        notes.append(Note(event.at, NoteKind.SWEPT, key, "orphan cancelled", {"client_id": order.client_id}))
-    return Decision(state, tuple(intents), tuple(notes))

@@ -3,20 +3,30 @@
 A draft lives for one call of `decide.step`; the records it handles stay frozen. It never decides anything.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from tpctl.exits.episode import Episode, OrderState, OwnOrder, State
+from tpctl.exits.episode import Episode, LegState, OrderState, OwnOrder, State
 from tpctl.exits.ids import ClientId, Role
-from tpctl.exits.intents import Intent
-from tpctl.exits.model import Attempt, Note, NoteKind, Scalar
+from tpctl.exits.intents import Intent, LookUp
+from tpctl.exits.model import Attempt, Book, Note, NoteKind, Scalar, WorkingType
 from tpctl.exits.units import Millis, Price, Quantity
 
+# Reads may lag writes by one to two seconds (binance-usdm 4.2), so evidence younger than this proves nothing.
+SETTLE_MS = 2_000
+# A conditional order still triggering after this, with the position unchanged, protects nothing (reliability F3).
+STUCK_MS = 3_000
+# recvWindow 5 s + clock error + read lag: after this the venue itself must refuse a late packet (reliability 4).
+ABANDON_MS = 8_000
+# A mark older than this decides nothing (I14).
+STALE_MS = 3_000
 # A request that was refused is tried again after this, doubled each time up to the bound (reliability N4).
 FIRST_RETRY_MS = 500
 LAST_RETRY_MS = 30_000
+# An order that came to nothing is remembered this long, in case evidence about it is late.
+_REMEMBER_MS = 600_000
+_CAME_TO_NOTHING = frozenset({OrderState.GONE, OrderState.REFUSED})
 
 
 class Draft:
@@ -32,23 +42,31 @@ class Draft:
         self.notes: list[Note] = []
         self.attempts: list[Attempt] = []
 
-    def set(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of Episode, checked by replace
+    def set(self, **changes: Any) -> None:
         """Change fields of the episode."""
         self.episode = replace(self.episode, **changes)
 
-    def set_order(self, client_id: str, **changes: Any) -> None:  # noqa: ANN401 - the fields of OwnOrder
+    def set_order(self, client_id: str, **changes: Any) -> None:
         """Change fields of one of our orders."""
-        self.set(
-            orders=tuple(replace(o, **changes) if o.client_id == client_id else o for o in self.episode.orders)
-        )
+        self.set(orders=tuple(replace(o, **changes) if o.client_id == client_id else o for o in self.episode.orders))
+
+    def set_leg(self, leg: LegState) -> None:
+        """Put a changed leg in the place of the one with its number."""
+        self.set(legs=tuple(leg if old.number == leg.number else old for old in self.episode.legs))
 
     def tell(self, kind: NoteKind, reason: str, **data: Scalar) -> None:
         """Add one event to the story."""
         self.notes.append(Note(self.now, kind, self.episode.key, reason, data))
 
-    def ask(self, intents: Iterable[Intent]) -> None:
+    def ask(self, *intents: Intent) -> None:
         """Add intents."""
         self.intents.extend(intents)
+
+    def look_up(self, order: OwnOrder) -> None:
+        """Ask the exchange about one of our orders; a triggered one lives on in the regular book."""
+        book = Book.REGULAR if order.role is Role.REDUCE or order.child_id else Book.ALGO
+        self.set_order(order.client_id, looked_at=self.now)
+        self.ask(LookUp(self.episode.key, order.client_id, book))
 
     def new_order(
         self, role: Role, legs: tuple[int, ...], quantity: Quantity | None, trigger: Price | None
@@ -56,39 +74,75 @@ class Draft:
         """Record a new order of ours, with the next revision in its client id, before it is sent (I8)."""
         leg = legs[0] if len(legs) == 1 else 0
         name = ClientId(self.episode.generation, role, leg, self.episode.next_revision)
-        order = OwnOrder(str(name), role, legs, quantity, trigger, OrderState.SENT, sent_at=self.now)
-        self.set(orders=(*self.episode.orders, order), next_revision=self.episode.next_revision + 1)
+        order = OwnOrder(str(name), role, legs, quantity, trigger, OrderState.SENT, self.now, plan=self.episode.plans)
+        kept = (old for old in self.episode.orders if not self._forgettable(old))
+        self.set(orders=(*kept, order), next_revision=self.episode.next_revision + 1)
         return order
 
-    def failed(self, slot: str) -> None:
-        """Note that the request for `slot` was refused, and when it may be tried again."""
-        failures = dict(self.episode.failures)
-        count = failures.get(slot, 0)
-        failures[slot] = count + 1
-        wait = min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** min(count, 10))
-        self.set(failures=failures, retry_at={**self.episode.retry_at, slot: self.now + wait})
+    def _forgettable(self, order: OwnOrder) -> bool:
+        old = self.now - order.sent_at > _REMEMBER_MS
+        return old and order.state in _CAME_TO_NOTHING and not order.executed
 
-    def succeeded(self, slot: str) -> None:
-        """Forget the failures of `slot`."""
-        if slot in self.episode.failures:
-            self.set(
-                failures={k: v for k, v in self.episode.failures.items() if k != slot},
-                retry_at={k: v for k, v in self.episode.retry_at.items() if k != slot},
-            )
+    def failed(self, slot: str) -> None:
+        """Note that the request for `slot` came to nothing, and when it may be tried again.
+
+        The wait doubles until the slot has been left in peace for as long as the longest wait.
+        """
+        since = self.now - self.episode.retry_at.get(slot, 0)
+        count = 0 if since > LAST_RETRY_MS else self.episode.failures.get(slot, 0)
+        wait = min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** min(count, 10))
+        self.set(
+            failures={**self.episode.failures, slot: count + 1},
+            retry_at={**self.episode.retry_at, slot: self.now + wait},
+        )
 
     def may_try(self, slot: str) -> bool:
         """Whether `slot` is not waiting out a refusal."""
         return self.now >= self.episode.retry_at.get(slot, 0)
 
     def beyond(self, level: Price, *, profit: bool) -> bool:
-        """Whether the mark is at or past `level`, in profit's direction or against it; False without a mark."""
+        """Whether a fresh mark is at or past `level`, in profit's direction or against it."""
         mark = self.episode.mark
-        if mark is None:
+        if mark is None or self.now - self.episode.mark_at > STALE_MS:
             return False
         gap = Decimal(self.episode.key.side.sign) * (mark - level)
         return gap >= 0 if profit else gap <= 0
 
+    def stopped(self, level: Price) -> bool:
+        """Whether a stop at `level` should have triggered; where last prices trigger, only the exchange can tell."""
+        return self.state.rules.execution.working is WorkingType.MARK and self.beyond(level, profit=False)
+
 
 def slot_of(order: OwnOrder) -> str:
     """Return the name under which refusals of orders like this one are counted."""
-    return f"{order.role.value}{order.legs[0] if len(order.legs) == 1 else ''}"
+    if order.role is Role.TAKE_PROFIT:
+        return leg_slot(order.legs[0])
+    return order.role.value
+
+
+def leg_slot(number: int) -> str:
+    """Return the name under which refusals of a leg's take-profit are counted."""
+    return f"{Role.TAKE_PROFIT.value}{number}"
+
+
+def tighter(episode: Episode, one: Price, other: Price) -> Price:
+    """Return the tighter of two stop levels (I4)."""
+    return max(one, other) if episode.key.side.sign > 0 else min(one, other)
+
+
+def tell_placed(
+    draft: Draft, order: OwnOrder, reason: str, *, raw_trigger: Price | None, raw_quantity: Quantity | None
+) -> None:
+    """Tell that an order was asked for, with its numbers before and after rounding."""
+    draft.tell(
+        NoteKind.PLACED,
+        reason,
+        order=order.role.label,
+        leg=order.legs[0] if len(order.legs) == 1 else None,
+        side=draft.episode.key.side.closing.value,
+        quantity=order.quantity,
+        trigger=order.trigger,
+        raw_quantity=raw_quantity,
+        raw_trigger=raw_trigger,
+        client_id=order.client_id,
+    )

@@ -64,8 +64,9 @@ _PENDING_STATES = frozenset({OrderState.SENT, OrderState.UNKNOWN})
 class OwnOrder:
     """One order of ours. `confirmed` is set by evidence other than the acknowledgement (stream, query, snapshot).
 
-    `quantity` None is closePosition. `legs` are the take-profit legs its fills belong to, in order. `executed` is what
-    the order's own state says was filled, `traded` how much of that came with its price and fee as executions.
+    `quantity` None is closePosition. `legs` are the take-profit legs its fills belong to, in order, and `plan` counts
+    the plan they are of. `executed` is what the order's own state says was filled, `traded` how much of that came with
+    its fee as executions.
     """
 
     client_id: str
@@ -75,6 +76,7 @@ class OwnOrder:
     trigger: Price | None
     state: OrderState
     sent_at: Millis
+    plan: int = 0
     confirmed: bool = False
     executed: Quantity = ZERO
     spent: Money = ZERO
@@ -136,7 +138,8 @@ class Episode:
     explains, counted from what the exchange stated at `accounted_at`; `stated` is what it stated at `position_at`, None
     where executions are newer. A lasting difference is somebody else's act (I24). `quantity` is the smaller of the two,
     so that a late figure never makes us close what is gone; only a stated zero is flat. `unclaimed` are executions
-    whose order is not known yet. `context_at` is when the planning inputs last came. `naked_ms` adds up the time
+    whose order is not known yet. `context_at` is when the planning inputs
+    came, None while they are awaited. `naked_ms` adds up the time
     without a live stop.
     """
 
@@ -147,7 +150,7 @@ class Episode:
     quantity: Quantity
     accounted: Quantity
     position_at: Millis
-    accounted_at: Millis
+    accounted_at: Millis = 0
     stated: Quantity | None = None
     phase: Phase = Phase.ADOPTING
     instrument: Instrument | None = None

@@ -12,6 +12,7 @@ TpctlError
   InputsError          17   inputs are missing, stale or refused
   NotArmedError        18   orders were asked for without arming, or HALT is set
   PartialError         19   part of the work was done
+  EmptyError           25   there is nothing to show
 
 The same table is printed by the man page and the README; a test holds them equal.
 """
@@ -168,3 +169,10 @@ class PartialError(TpctlError):
 
     exit_code = ExitCode.PARTIAL
     kind = "partial"
+
+
+class EmptyError(TpctlError):
+    """There is nothing to show."""
+
+    exit_code = ExitCode.EMPTY
+    kind = "empty"

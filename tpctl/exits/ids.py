@@ -1,7 +1,8 @@
 """Deterministic names: position generations and client order ids.
 
-A generation names one life of one position, from adoption to flat. A client id is a function of generation, role, leg and
-revision, so a restart computes the same id for the same decision (I6, I8), and its prefix marks the order as ours (I12).
+A generation names one life of one position, from adoption to flat. A client id is a function of generation, role, leg
+and revision, so a restart computes the same id for the same decision (I6, I8), and its prefix marks the order as ours
+(I12).
 """
 
 import re

@@ -51,7 +51,9 @@ _LARGEST = Decimal(10) ** 18
 class PlanRequest:
     """One position to plan for, and what the operator wants otherwise than the rules.
 
-    `legs` are (distance, share of the initial size) given by hand; `stop` and `trail` are distances given by hand.
+    `legs` are (distance, share of the initial size) given by hand; `stop` and `trail` are distances given by hand, and
+    `trail_activation` is the profit a given trail acts from. `pnl` stands in for the unrealised PnL that mark and entry
+    give, as a fraction of notional.
     `suggestion` is the promoted policy's mean TP distance. `min_reward_risk` refuses a plan that falls short of it.
     `anchor_stop_at_mark` measures the stop from the mark where the mark has already crossed the planned one: for
     positions found in loss. `strategy` selects a profile override (exit-rules 2).
@@ -67,6 +69,8 @@ class PlanRequest:
     legs: Levels | None = None
     stop: StopSpec | None = None
     trail: StopSpec | None = None
+    trail_activation: StopSpec | None = None
+    pnl: Ratio | None = None
     suggestion: Ratio | Unavailable = field(default=Unavailable("no policy is promoted"))
     min_reward_risk: Decimal | None = None
     anchor_stop_at_mark: bool = False
@@ -115,7 +119,7 @@ def _required(request: PlanRequest) -> Decimal:
             "read the exchange's rules again",
         )
     if isinstance(context.leverage, Unavailable):
-        raise InputsError(f"leverage of {key} is unavailable ({context.leverage.reason})", "give it with --leverage")
+        raise InputsError(f"leverage of {key} is unavailable ({context.leverage.reason})", "give it with --lev")
     for name, value in (
         ("quantity", request.quantity),
         ("entry", request.entry),
@@ -194,8 +198,8 @@ def _shape(sketch: Sketch, request: PlanRequest, leverage: Decimal, rules: ExitR
 
 def _ladder_inputs(request: PlanRequest, leverage: Decimal, rules: ExitRules) -> LadderInputs:
     asset = request.instrument.margin_asset
-    pnl: Ratio | Unavailable = Unavailable("the mark is not known")
-    if request.mark is not None:
+    pnl: Ratio | Unavailable = Unavailable("the mark is not known") if request.pnl is None else request.pnl
+    if request.pnl is None and request.mark is not None:
         pnl = Ratio(request.key.side.sign * (request.mark - request.entry) / request.entry)
     context = request.context
     return LadderInputs(
@@ -224,6 +228,9 @@ def _override_trail(sketch: Sketch, request: PlanRequest, rules: ExitRules) -> N
         )
     terms = default_trail(rules, sketch.trail.share if sketch.trail else ZERO)
     sketch.trail = replace(terms, callback=callback)
+    if request.trail_activation is not None:
+        activation = spec_distance(request.trail_activation, request.context.atr, request.entry, "trail activation")
+        sketch.trail = replace(sketch.trail, activation=activation)
 
 
 def _place(sketch: Sketch, request: PlanRequest, leverage: Decimal, room: LiquidationRoom, rules: ExitRules) -> Plan:

@@ -1,48 +1,46 @@
 """Desired orders against live orders: the smallest set of intents that leads from one to the other.
 
-It looks at one episode and asks for what is missing, in this order: backstop, working stop, take-profits; it cancels what
-is superseded only when its replacement was seen resting. It never looks at prices to decide levels: `progress` does.
+It looks at one episode and asks for what is missing, in this order: backstop, working stop, take-profits; it cancels
+what is superseded only when its replacement was seen resting. It never looks at prices to decide levels: `progress`
+does.
 
-Invariants: I1 (a stop first), I2 (quantities within the position), I5 (new before old), I6 (a leg at most once), I10 (nothing
-is asked twice while an answer is unknown), I11 (no orphans), I12 (foreign orders are only looked at).
+Invariants: I1 (a stop first), I2 (quantities within the position), I5 (new before old), I6 (a leg at most once), I10
+(nothing is asked twice while an answer is unknown), I11 (no orphans), I12 (foreign orders are only looked at).
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import replace
-from decimal import Decimal
 
 from tpctl.exits.allocate import slices
-from tpctl.exits.draft import Draft
-from tpctl.exits.episode import Episode, LegState, LegStatus, OrderState, OwnOrder, Phase
+from tpctl.exits.draft import SETTLE_MS, STUCK_MS, Draft, leg_slot, tell_placed
+from tpctl.exits.episode import LegState, LegStatus, OrderState, OwnOrder, Phase
 from tpctl.exits.ids import Role
-from tpctl.exits.intents import CancelOrder, LookUp, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import Book, NoteKind
+from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
+from tpctl.exits.model import Book, Instrument, NoteKind
+from tpctl.exits.size import is_dust
 from tpctl.exits.units import ZERO, Millis, Price, Quantity
 
-# Reads may lag writes by one to two seconds (binance-usdm 4.2), so evidence younger than this proves nothing.
-SETTLE_MS = 2_000
-# A conditional order still triggering after this, with the position unchanged, protects nothing (reliability F3).
-STUCK_MS = 3_000
-# recvWindow 5 s + clock error + read lag: after this the venue itself must refuse a late packet (reliability 4).
-ABANDON_MS = 8_000
+# The exchange refuses an order that would trigger at once: its price has already passed the level.
+WOULD_TRIGGER = frozenset({-2021, -4142})
 
 
 def reconcile(draft: Draft) -> None:
     """Ask for what the episode's decisions require and the exchange does not show yet."""
     _look_up_unclear(draft)
-    if draft.episode.phase is Phase.FLAT:
+    episode = draft.episode
+    if episode.phase is Phase.FLAT:
         _sweep(draft)
         return
-    if draft.episode.instrument is None:
+    instrument = episode.instrument
+    if instrument is None or episode.quantity == 0:
         return
     _keep_backstop(draft)
     if not _closing(draft):
-        _keep_stop(draft)
+        _keep_stop(draft, instrument)
     if _closing(draft):
-        _close(draft)
+        _close(draft, instrument)
     else:
-        _keep_take_profits(draft)
+        _keep_take_profits(draft, instrument)
 
 
 def _closing(draft: Draft) -> bool:
@@ -59,28 +57,32 @@ def begin_close(draft: Draft, reason: str) -> None:
 
 def _keep_backstop(draft: Draft) -> None:
     episode = draft.episode
-    if episode.backstop is None or any(o.open or o.state is OrderState.WITHHELD for o in episode.of_role(Role.BACKSTOP)):
+    if episode.backstop is None or any(_stands(order) for order in episode.of_role(Role.BACKSTOP)):
         return
     if any(order.close_position and order.kind.protective for order in episode.foreign):
         # The exchange takes one closePosition stop per direction (-4130); somebody else's already covers all of it.
         return
-    if draft.beyond(episode.backstop, profit=False):
+    if draft.stopped(episode.backstop):
         begin_close(draft, "the disaster level is already passed")
         return
     if not draft.may_try(Role.BACKSTOP.value):
         return
-    order = draft.new_order(Role.BACKSTOP, (), None, episode.backstop)
-    _place_stop(draft, order, "backstop, rests first and is left alone")
+    _place_stop(draft, Role.BACKSTOP, None, episode.backstop, "backstop, rests first and is left alone")
 
 
-def _keep_stop(draft: Draft) -> None:
+def _stands(order: OwnOrder) -> bool:
+    """Whether an order takes the place of a new one."""
+    return order.open or order.state is OrderState.WITHHELD
+
+
+def _keep_stop(draft: Draft, instrument: Instrument) -> None:
     episode = draft.episode
-    if episode.stop is None or episode.instrument is None:
+    if episode.stop is None or is_dust(episode):
         return
     stops = episode.of_role(Role.STOP)
-    if any(order.pending for order in stops) or any(_working(order, draft.now) for order in stops):
+    if any(order.pending or _working(order, draft.now) for order in stops):
         return
-    wanted = slices(episode.quantity, episode.instrument)
+    wanted = slices(episode.quantity, instrument)
     matching = [o for o in stops if o.trigger == episode.stop and (o.resting or o.state is OrderState.WITHHELD)]
     missing = _missing(wanted, matching)
     if not missing:
@@ -88,113 +90,115 @@ def _keep_stop(draft: Draft) -> None:
             keep = _cover(wanted, matching)
             _cancel_all(draft, (o for o in stops if o.client_id not in keep), "replaced by a newer stop")
         return
-    if draft.beyond(episode.stop, profit=False):
+    if draft.stopped(episode.stop):
         begin_close(draft, "the stop level is already passed")
         return
     if not draft.may_try(Role.STOP.value):
         return
     for quantity in missing:
-        order = draft.new_order(Role.STOP, (), quantity, episode.stop)
-        _place_stop(draft, order, episode.stop_cause)
+        _place_stop(draft, Role.STOP, quantity, episode.stop, episode.stop_cause)
 
 
-def _place_stop(draft: Draft, order: OwnOrder, reason: str) -> None:
-    assert order.trigger is not None
+def _place_stop(draft: Draft, role: Role, quantity: Quantity | None, trigger: Price, reason: str) -> None:
+    order = draft.new_order(role, (), quantity, trigger)
     working = draft.state.rules.execution.working
-    draft.ask([PlaceStop(draft.episode.key, order.client_id, order.quantity, order.trigger, working, reason)])
-    _tell_placed(draft, order, reason, raw_trigger=order.trigger, raw_quantity=order.quantity)
+    draft.ask(PlaceStop(draft.episode.key, order.client_id, quantity, trigger, working, reason))
+    tell_placed(draft, order, reason, raw_trigger=trigger, raw_quantity=quantity)
 
 
-def _keep_take_profits(draft: Draft) -> None:
+def make_room(draft: Draft) -> None:
+    """Give up the farthest take-profit for a stop the exchange has no room for (-4045); stops are never given up."""
+    targets = [order for order in draft.episode.of_role(Role.TAKE_PROFIT) if order.resting]
+    if not targets or draft.episode.protected:
+        return
+    farthest = max(targets, key=lambda order: order.legs)
+    draft.failed(leg_slot(farthest.legs[0]))
+    _cancel_all(draft, (farthest,), "makes room for the stop")
+
+
+def _keep_take_profits(draft: Draft, instrument: Instrument) -> None:
     episode = draft.episode
-    if not any(order.resting or order.state is OrderState.WITHHELD for order in _stops(episode)):
-        return  # a stop first (I1)
     resident = draft.state.rules.execution.take_profit == "resident"
     waiting = {leg.number for leg in episode.legs if leg.status is LegStatus.WAITING}
     targets = episode.of_role(Role.TAKE_PROFIT)
     _cancel_all(draft, (o for o in targets if not resident or o.legs[0] not in waiting), "no longer wanted")
-    if any(order.pending for order in episode.of_role(Role.REDUCE)):
-        return  # the quantity is reserved until its fate is known (I10)
+    reduces = episode.of_role(Role.REDUCE)
+    if any(order.pending or order.state is OrderState.WORKING for order in reduces):
+        return  # what it closes is reserved until its fate is known (I10)
     crossed: list[LegState] = []
     for leg in episode.legs:
         if leg.status is LegStatus.WAITING and leg.remaining > 0:
-            _keep_leg(draft, leg, [o for o in targets if o.legs == (leg.number,)], crossed, resident=resident)
-    if crossed:
-        _take_crossed(draft, crossed)
+            orders = [order for order in targets if order.legs == (leg.number,)]
+            wanted = slices(leg.remaining, instrument) if resident else ()
+            if _is_crossed(draft, leg, orders, wanted):
+                crossed.append(leg)
+    withheld = {number for order in reduces if order.state is OrderState.WITHHELD for number in order.legs}
+    if any(leg.number not in withheld for leg in crossed) and draft.may_try(Role.REDUCE.value):
+        _take_crossed(draft, crossed, instrument)
 
 
-def _keep_leg(
-    draft: Draft, leg: LegState, orders: list[OwnOrder], crossed: list[LegState], *, resident: bool
-) -> None:
-    episode = draft.episode
-    assert episode.instrument is not None
+def _is_crossed(draft: Draft, leg: LegState, orders: list[OwnOrder], wanted: tuple[Quantity, ...]) -> bool:
+    """Keep one leg's orders resting, `wanted` in all; return whether the price has passed its level instead."""
     if any(order.pending or order.state is OrderState.WORKING for order in orders):
-        return
+        return False
     if any(order.state is OrderState.LIVE and order.cancel_at is not None for order in orders):
-        return  # its quantity is spoken for until the cancel is confirmed
-    wanted = slices(leg.remaining, episode.instrument)
+        return False  # its quantity is spoken for until the cancel is confirmed
     matching = [o for o in orders if o.trigger == leg.trigger and (o.resting or o.state is OrderState.WITHHELD)]
-    stale = [o for o in orders if o.resting and (o not in matching or o.client_id not in _cover(wanted, matching))]
+    cover = _cover(wanted, matching)
+    stale = [o for o in orders if (o.resting or o.state is OrderState.WITHHELD) and o.client_id not in cover]
     if stale:
         _cancel_all(draft, stale, "resized")
-        return
+        return False
     missing = _missing(wanted, matching)
-    if not missing:
-        return
-    slot = f"{Role.TAKE_PROFIT.value}{leg.number}"
-    if not draft.may_try(slot):
-        return
-    if draft.beyond(leg.trigger, profit=True):
-        crossed.append(leg)
-        return
-    if not resident:
-        return
-    for quantity in missing:
+    if wanted and not missing:
+        return False
+    if _refused_as_passed(leg, orders) or draft.beyond(leg.trigger, profit=True):
+        return True
+    stops = (*draft.episode.of_role(Role.STOP), *draft.episode.of_role(Role.BACKSTOP))
+    a_stop_rests = any(order.resting or order.state is OrderState.WITHHELD for order in stops)
+    if a_stop_rests and draft.may_try(leg_slot(leg.number)):
+        _place_target(draft, leg, missing)
+    return False
+
+
+def _place_target(draft: Draft, leg: LegState, quantities: list[Quantity]) -> None:
+    episode = draft.episode
+    for quantity in quantities:
         order = draft.new_order(Role.TAKE_PROFIT, (leg.number,), quantity, leg.trigger)
         reason = f"take-profit {leg.number}"
         working = draft.state.rules.execution.working
-        draft.ask(
-            [PlaceTakeProfit(episode.key, order.client_id, leg.number, quantity, leg.trigger, working, reason)]
-        )
+        draft.ask(PlaceTakeProfit(episode.key, order.client_id, leg.number, quantity, leg.trigger, working, reason))
         raw = episode.entry * (1 + episode.key.side.sign * leg.distance.fraction)
         whole = episode.plan.quantity if episode.plan else episode.quantity
-        _tell_placed(draft, order, reason, raw_trigger=raw, raw_quantity=leg.fraction * whole)
+        tell_placed(draft, order, reason, raw_trigger=raw, raw_quantity=leg.fraction * whole)
 
 
-def _take_crossed(draft: Draft, crossed: list[LegState]) -> None:
-    """Take every leg the mark has passed in one reduce (I7), or skip them where the rules say so."""
-    episode = draft.episode
+def _refused_as_passed(leg: LegState, orders: list[OwnOrder]) -> bool:
+    """Whether the exchange's last word on a leg was that its price has passed the level."""
+    last = orders[-1] if orders else None
+    return last is not None and last.code in WOULD_TRIGGER and last.trigger == leg.trigger
+
+
+def _take_crossed(draft: Draft, crossed: list[LegState], instrument: Instrument) -> None:
+    """Take every leg the mark has passed in one reduce (I7)."""
     numbers = tuple(leg.number for leg in crossed)
-    if draft.state.rules.execution.if_crossed == "skip":
-        draft.set(legs=_skip(episode.legs, numbers))
-        draft.tell(NoteKind.DEGRADED, f"level already passed: take-profit {_names(numbers)} skipped")
-        return
-    quantity = min(sum((leg.remaining for leg in crossed), ZERO), episode.quantity)
-    if quantity <= 0:
-        return
-    _reduce(draft, numbers, quantity, f"mark passed take-profit {_names(numbers)}")
+    quantity = min(sum((leg.remaining for leg in crossed), ZERO), draft.episode.quantity)
+    _reduce(draft, numbers, slices(quantity, instrument), f"mark passed take-profit {names(numbers)}")
 
 
-def _close(draft: Draft) -> None:
-    episode = draft.episode
-    reduces = episode.of_role(Role.REDUCE)
-    if any(order.pending or order.state is OrderState.WORKING for order in reduces):
+def _close(draft: Draft, instrument: Instrument) -> None:
+    reduces = draft.episode.of_role(Role.REDUCE)
+    if any(order.pending or order.state in {OrderState.WORKING, OrderState.WITHHELD} for order in reduces):
         return
-    if any(order.state is OrderState.WITHHELD for order in reduces) or not draft.may_try(Role.REDUCE.value):
-        return
-    if any(order.state is OrderState.DONE and draft.now - order.sent_at < SETTLE_MS for order in reduces):
-        return  # the fill is known before the position that it leaves
-    if episode.quantity > 0:
-        _reduce(draft, (), episode.quantity, episode.close_reason or "close")
+    if not is_dust(draft.episode) and draft.may_try(Role.REDUCE.value):
+        _reduce(draft, (), slices(draft.episode.quantity, instrument), draft.episode.close_reason or "close")
 
 
-def _reduce(draft: Draft, legs: tuple[int, ...], quantity: Quantity, reason: str) -> None:
-    instrument = draft.episode.instrument
-    assert instrument is not None
-    for part in slices(quantity, instrument):
+def _reduce(draft: Draft, legs: tuple[int, ...], parts: tuple[Quantity, ...], reason: str) -> None:
+    for part in parts:
         order = draft.new_order(Role.REDUCE, legs, part, None)
-        draft.ask([ReduceAtMarket(draft.episode.key, order.client_id, part, reason)])
-        _tell_placed(draft, order, reason, raw_trigger=None, raw_quantity=part)
+        draft.ask(ReduceAtMarket(draft.episode.key, order.client_id, part, reason))
+        tell_placed(draft, order, reason, raw_trigger=None, raw_quantity=part)
 
 
 def _sweep(draft: Draft) -> None:
@@ -205,23 +209,26 @@ def _sweep(draft: Draft) -> None:
 
 
 def _cancel_all(draft: Draft, orders: Iterable[OwnOrder], reason: str) -> None:
+    """Cancel those that rest; what was withheld is only forgotten."""
     for order in tuple(orders):
-        if order.resting and draft.may_try(f"x{order.client_id}"):
+        if order.state is OrderState.WITHHELD:
+            draft.set_order(order.client_id, state=OrderState.GONE)
+        elif order.resting and draft.may_try(f"x{order.client_id}"):
             draft.set_order(order.client_id, cancel_at=draft.now)
-            draft.ask([CancelOrder(draft.episode.key, order.client_id, Book.ALGO, reason)])
+            draft.ask(CancelOrder(draft.episode.key, order.client_id, Book.ALGO, reason))
 
 
 def _look_up_unclear(draft: Draft) -> None:
     """Ask about every order whose state is older than the evidence for it."""
     for order in draft.episode.orders:
-        if not order.open:
+        if not order.open or not _unclear(order, draft.now):
             continue
-        if order.looked_at is not None and draft.now - order.looked_at < SETTLE_MS:
-            continue
-        if _unclear(order, draft.now):
-            book = Book.REGULAR if order.role is Role.REDUCE or order.child_id else Book.ALGO
-            draft.set_order(order.client_id, looked_at=draft.now)
-            draft.ask([LookUp(draft.episode.key, order.client_id, book)])
+        if order.looked_at is None and order.state is OrderState.WORKING and order.trigger is not None:
+            draft.tell(
+                NoteKind.DEGRADED, f"{order.role.label} order triggered and does not end", client_id=order.client_id
+            )
+        if order.looked_at is None or draft.now - order.looked_at >= SETTLE_MS:
+            draft.look_up(order)
 
 
 def _unclear(order: OwnOrder, now: Millis) -> bool:
@@ -235,10 +242,6 @@ def _unclear(order: OwnOrder, now: Millis) -> bool:
 
 def _working(order: OwnOrder, now: Millis) -> bool:
     return order.state is OrderState.WORKING and now - (order.working_since or now) < STUCK_MS
-
-
-def _stops(episode: Episode) -> tuple[OwnOrder, ...]:
-    return tuple(order for order in episode.orders if order.role in {Role.STOP, Role.BACKSTOP})
 
 
 def _missing(wanted: tuple[Quantity, ...], orders: list[OwnOrder]) -> list[Quantity]:
@@ -259,38 +262,6 @@ def _cover(wanted: tuple[Quantity, ...], orders: list[OwnOrder]) -> set[str]:
     return kept
 
 
-def _skip(legs: tuple[LegState, ...], numbers: Collection[int]) -> tuple[LegState, ...]:
-    """Return the legs with some skipped; the next leg that waits takes over what they would have closed."""
-    carried = sum((leg.remaining for leg in legs if leg.number in numbers), Decimal(0))
-    result: list[LegState] = []
-    for leg in legs:
-        if leg.number in numbers:
-            result.append(replace(leg, status=LegStatus.SKIPPED))
-        elif leg.status is LegStatus.WAITING and carried > 0:
-            result.append(replace(leg, quantity=leg.quantity + carried))
-            carried = Decimal(0)
-        else:
-            result.append(leg)
-    return tuple(result)
-
-
-def _names(numbers: Collection[int]) -> str:
+def names(numbers: Collection[int]) -> str:
+    """Return take-profits by name: `TP1 and TP2`."""
     return " and ".join(f"TP{number}" for number in sorted(numbers))
-
-
-def _tell_placed(
-    draft: Draft, order: OwnOrder, reason: str, *, raw_trigger: Price | None, raw_quantity: Quantity | None
-) -> None:
-    draft.tell(
-        NoteKind.PLACED,
-        reason,
-        order=order.role.label,
-        leg=order.legs[0] if len(order.legs) == 1 else None,
-        side=draft.episode.key.side.closing.value,
-        quantity=order.quantity,
-        trigger=order.trigger,
-        raw_quantity=raw_quantity,
-        raw_trigger=raw_trigger,
-        client_id=order.client_id,
-    )
-

@@ -5,14 +5,15 @@ and the caller keeps the tighter of it and the one in force (I4). A stop never l
 liquidation; where that leaves nothing to work with, the plan is refused.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from tpctl.exits.errors import InputsError
 from tpctl.exits.ladder import signed_percent
 from tpctl.exits.liquidation import liquidation_price
-from tpctl.exits.model import Bracket, Instrument, Plan, PositionSide, Reason, Unavailable
+from tpctl.exits.model import Bracket, Instrument, PositionKey, PositionSide, Reason, Unavailable
 from tpctl.exits.quantize import round_stop
 from tpctl.exits.rules import ExecutionRules, StopRules, TargetRules
 from tpctl.exits.units import ONE, ZERO, Money, Price, Quantity, Ratio, parse_positive, trimmed
@@ -223,8 +224,36 @@ def breakeven(side: PositionSide, entry: Price, fee_in: Ratio, fee_out: Ratio) -
     return entry * (ONE + sign * fee_in.fraction) / (ONE - sign * fee_out.fraction)
 
 
+class Rung(Protocol):
+    """One take-profit level, as far as a ratchet needs it."""
+
+    @property
+    def trigger(self) -> Price:
+        """The level's price."""
+        ...
+
+
+class Rungs(Protocol):
+    """What a stop climbs: the take-profit levels from the nearest on, and the breakeven below them. A `Plan` is one."""
+
+    @property
+    def key(self) -> PositionKey:
+        """The position."""
+        ...
+
+    @property
+    def legs(self) -> Sequence[Rung]:
+        """The levels, nearest first."""
+        ...
+
+    @property
+    def breakeven(self) -> Price:
+        """The price that nets zero, or entry."""
+        ...
+
+
 def ratchet_stop(
-    plan: Plan, legs_done: int, instrument: Instrument, rules: ExecutionRules, *, peak: Price | None = None
+    plan: Rungs, legs_done: int, instrument: Instrument, rules: ExecutionRules, *, peak: Price | None = None
 ) -> Price | None:
     """Return the level the stop moves to once `legs_done` take-profits have filled, or None where it stays.
 

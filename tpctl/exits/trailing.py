@@ -142,3 +142,10 @@ def trail_stop(instrument: Instrument, side: PositionSide, peak_price: Price, ca
 def native_callback_ok(callback: Ratio) -> bool:
     """Whether the exchange's own trailing order takes this callback: 0.1 to 20 % (binance-usdm 2.2)."""
     return _NATIVE_MIN <= callback <= _NATIVE_MAX
+
+
+def native_limit(callback: Ratio) -> str | None:
+    """Return why the exchange's own trailing order would not take this callback, or None where it would."""
+    if native_callback_ok(callback):
+        return None
+    return f"the exchange's own trailing order takes {_NATIVE_MIN} to {_NATIVE_MAX}, not {callback}"

@@ -1,0 +1,246 @@
+"""Orders against what is wanted: replacing, refusals, partial fills, slices."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from stage import XRP_LONG, Stage
+
+from tpctl.exits.episode import LegStatus, OrderState
+from tpctl.exits.ids import Role
+from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
+from tpctl.exits.model import NoteKind
+from tpctl.exits.rules import ExecutionRules, ExitRules
+from tpctl.venue.rulebook import builtin_rules
+from tpctl.venue.venue import Terms
+
+D = Decimal
+EXACT = Terms(half_spread_ticks=0, impact_bps=D(0))
+
+
+def guarded(**more: object) -> Stage:
+    stage = Stage({"XRPUSDT": "2.5"}, **{"terms": EXACT, **more})  # type: ignore[arg-type]
+    stage.start()
+    stage.open()
+    return stage
+
+
+def test_i5_old_stop_is_cancelled_only_after_the_new_one_was_seen_resting() -> None:
+    stage = guarded()
+    old = stage.orders(Role.STOP)[0].client_id
+    told = []
+    stage.before_send = lambda intent: told.append((type(intent), {o.client_id for o in stage.resting()}))
+    stage.go("2.5273")
+    new = stage.orders(Role.STOP)[-1].client_id
+    cancels = [resting for kind, resting in told if kind is CancelOrder]
+    assert [kind for kind, _ in told] == [PlaceStop, CancelOrder]
+    assert {old, new} <= cancels[0]
+
+
+def test_i5_acknowledgement_alone_does_not_confirm_a_new_stop() -> None:
+    stage = guarded()
+    hit = [0]
+    stage.go("2.52")
+    stage.distort = lambda events: [e for e in events if "-s-" not in getattr(getattr(e, "order", None), "client_id", "")]
+    stage.go("2.5273")
+    assert len(stage.stops()) == 2, "both rest until evidence other than the answer came"
+    stage.wait(3_000)
+    assert len(stage.stops()) == 1, "the query after the read lag was evidence"
+    assert hit == [0]
+
+
+def test_i1_take_profits_wait_for_a_stop() -> None:
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
+    stage.start()
+    stage.fault(-1008, PlaceStop, times=4)
+    stage.open()
+    assert not any(isinstance(intent, PlaceTakeProfit) for intent in stage.sent)
+    stage.wait(5_000)
+    assert len(stage.stops()) == 1
+    assert len(stage.targets()) == 3
+
+
+@pytest.mark.parametrize("code", [-1111, -4014, -4045, -1008])
+def test_refused_stop_is_retried_with_growing_waits(code: int) -> None:
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
+    stage.start()
+    stage.fault(code, PlaceStop, role=Role.STOP, times=3)
+    stage.open()
+    stage.wait(10_000)
+    tried = [note.at for note in stage.told(NoteKind.PLACED) if note.data["order"] == "stop"]
+    assert len(tried) == 4
+    gaps = [b - a for a, b in zip(tried, tried[1:], strict=False)]
+    assert gaps == sorted(gaps)
+    assert gaps[0] >= 500
+    assert stage.stops() == [D("2.4700")]
+
+
+def test_stale_rules_are_read_again_and_levels_put_on_the_new_grid() -> None:
+    stage = guarded()
+    coarse = replace(stage.instruments["XRPUSDT"], tick=D("0.001"))
+    stage.instruments["XRPUSDT"] = coarse
+    stage.fault(-4014, PlaceStop, role=Role.STOP)
+    stage.go("2.5273")
+    stage.wait(3_000)
+    assert stage.episode().stop == D("2.503"), "tighter, not looser"
+    assert stage.stops() == [D("2.503")]
+    assert [trigger for trigger, _ in stage.targets()] == [D("2.545"), D("2.572")]
+
+
+def test_stop_accepted_and_then_rejected_is_there_again_within_two_seconds() -> None:
+    stage = guarded()
+    rejected = stage.orders(Role.STOP)[0]
+    stage.venue.drop(rejected.client_id)
+    stage.settle()
+    stage.wait(2_000)
+    assert stage.stops() == [D("2.4700")]
+    assert stage.orders(Role.STOP)[-1].client_id != rejected.client_id
+    assert stage.episode().naked_ms == 0, "the backstop held all the time"
+
+
+def test_operator_who_cancels_our_stop_gets_it_back() -> None:
+    stage = guarded()
+    stage.act(lambda venue: venue.cancel_algo_order({"clientAlgoId": stage.orders(Role.STOP)[0].client_id}))
+    stage.wait(2_000)
+    assert stage.stops() == [D("2.4700")]
+
+
+def test_stop_that_keeps_vanishing_is_not_placed_again_every_second() -> None:
+    stage = guarded()
+    for _ in range(60):
+        for order in stage.resting():
+            if "-s-" in order.client_id:
+                stage.venue.drop(order.client_id)
+        stage.wait(1_000)
+    assert sum(isinstance(i, PlaceStop) and i.quantity is not None for i in stage.sent) < 12
+
+
+def test_stop_without_room_takes_the_place_of_the_farthest_target() -> None:
+    stage = guarded()
+    stage.fault(-4045, PlaceStop, times=2)
+    for order in stage.resting():
+        if "-s-" in order.client_id or "-b-" in order.client_id:
+            stage.venue.drop(order.client_id)
+    stage.settle()
+    stage.wait(1_000)
+    assert any(isinstance(i, CancelOrder) and "-t3-" in i.client_id for i in stage.sent)
+    stage.wait(3_000)
+    assert len(stage.stops()) == 1
+
+
+# fills
+
+
+def test_partly_filled_target_keeps_its_remainder_and_counts_once() -> None:
+    stage = guarded(terms=Terms(half_spread_ticks=0, impact_bps=D(0), depth=D(2_100)))
+    stage.venue.core.terms = Terms(half_spread_ticks=0, impact_bps=D(0), depth=D(400))
+    stage.go("2.5273")
+    leg = stage.episode().legs[0]
+    assert 0 < leg.filled < leg.quantity
+    assert leg.status is LegStatus.WAITING
+    assert stage.stops() == [D("2.4700")], "not before the leg is done"
+    stage.go("2.5273", "2.5273")
+    assert stage.episode().legs[0].status is LegStatus.HIT
+    assert [a.leg for a in stage.attempts] == [1]
+    assert stage.attempts[0].quantity == 320
+
+
+def test_crossed_targets_are_taken_in_one_netted_reduce_after_their_orders_were_lost() -> None:
+    stage = guarded(rules=ExitRules(execution=ExecutionRules(take_profit="software")))
+    stage.go("2.55")
+    reduces = [i for i in stage.sent if isinstance(i, ReduceAtMarket)]
+    assert [i.quantity for i in reduces] == [600]
+    assert [leg.status for leg in stage.episode().legs] == [LegStatus.HIT, LegStatus.HIT, LegStatus.WAITING]
+
+
+def test_software_targets_rest_nothing_and_each_fires_once() -> None:
+    stage = guarded(rules=ExitRules(execution=ExecutionRules(take_profit="software")))
+    assert stage.targets() == []
+    stage.go("2.5273", "2.5273", "2.5455", "2.5728")
+    assert stage.quantity() == 0
+    assert [a.leg for a in stage.attempts] == [1, 2, 3]
+
+
+def test_software_target_fires_even_where_planned_levels_already_passed_are_skipped() -> None:
+    stage = guarded(rules=ExitRules(execution=ExecutionRules(take_profit="software", if_crossed="skip")))
+    stage.go("2.5273")
+    assert stage.quantity() == 480
+
+
+def test_refused_reduce_is_waited_out_not_hammered() -> None:
+    stage = guarded(rules=ExitRules(execution=ExecutionRules(take_profit="software")))
+    stage.fault(-4131, ReduceAtMarket, times=2)
+    stage.go("2.5273")
+    assert sum(isinstance(i, ReduceAtMarket) for i in stage.sent) == 1
+    stage.wait(4_000)
+    assert stage.quantity() == 480
+    assert [a.leg for a in stage.attempts] == [1]
+
+
+def test_target_the_exchange_says_is_passed_is_taken_at_market() -> None:
+    stage = guarded()
+    stage.go("2.52")
+    stage.fault(-2021, PlaceTakeProfit)
+    stage.venue.drop(stage.orders(Role.TAKE_PROFIT)[0].client_id)
+    stage.wait(2_000)
+    assert stage.quantity() == 480
+    assert [a.leg for a in stage.attempts] == [1]
+    stage.wait(3_000)
+    assert sum(isinstance(i, ReduceAtMarket) for i in stage.sent) == 1
+
+
+def test_finished_without_a_fill_is_no_fill() -> None:
+    stage = guarded()
+    target = stage.orders(Role.TAKE_PROFIT)[0]
+    algo = stage.venue.get_algo_order({"clientAlgoId": target.client_id})
+    from tpctl.adapters.binance_map.orders import algo_order  # noqa: PLC0415
+    from tpctl.exits.events import OrderSeen  # noqa: PLC0415
+    from tpctl.exits.model import OrderStatus  # noqa: PLC0415
+
+    finished = replace(algo_order(algo), status=OrderStatus.FINISHED, updated_at=stage.now)
+    stage.hear(OrderSeen(stage.now, finished))
+    assert stage.orders(Role.TAKE_PROFIT)[0].state is OrderState.WORKING
+    assert stage.episode().legs_hit == 0
+    assert stage.attempts == []
+
+
+# sizes
+
+
+def small_lots(maximum: str) -> Stage:
+    """Return a stage whose market orders may not exceed `maximum` XRP."""
+    book = builtin_rules()
+    symbols = {**book.symbols, "XRPUSDT": replace(book.symbols["XRPUSDT"], market_max_quantity=D(maximum))}
+    stage = Stage({"XRPUSDT": "2.5"}, book=replace(book, symbols=symbols), terms=EXACT)
+    stage.instruments["XRPUSDT"] = replace(stage.instruments["XRPUSDT"], market_max_quantity=D(maximum))
+    stage.start()
+    for _ in range(3):
+        stage.open(notional=1_500)
+        stage.wait(4_000)
+    return stage
+
+
+def test_position_above_the_largest_market_order_is_guarded_in_slices() -> None:
+    stage = small_lots("700")
+    assert stage.quantity() == 1_800
+    stops = [o.quantity for o in stage.resting() if "-s-" in o.client_id]
+    assert sorted(stops) == [600, 600, 600]
+    assert stage.venue.rejected == []
+
+
+def test_position_above_the_largest_market_order_closes_in_slices() -> None:
+    stage = small_lots("700")
+    stage.fault(-2021, PlaceStop, role=Role.STOP)
+    stage.act(lambda venue: venue.close_position("XRPUSDT", "LONG", D("0.1")))
+    assert stage.quantity() == 0
+    assert [row.quantity for row in stage.venue.ledger.fills if "-r-" in row.client_id] == [540, 540, 540]
+
+
+def test_orders_that_came_to_nothing_are_forgotten_in_time() -> None:
+    stage = guarded()
+    for _ in range(40):
+        for order in stage.resting():
+            if "-s-" in order.client_id:
+                stage.venue.drop(order.client_id)
+        stage.wait(31_000)
+    assert len(stage.episode(XRP_LONG).orders) < 40

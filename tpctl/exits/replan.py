@@ -1,0 +1,171 @@
+"""When and how an episode gets its plan: at adoption, after an increase, after leverage or the exchange's grid changed.
+
+A new plan never loosens the stop in force (I4). Where no plan can be made, at least a closePosition stop rests (I1).
+"""
+
+from dataclasses import replace
+
+from tpctl.exits.draft import Draft, tighter
+from tpctl.exits.episode import Episode, LegState, LegStatus, Phase
+from tpctl.exits.errors import InputsError
+from tpctl.exits.events import ContextRead
+from tpctl.exits.legs import carry_over
+from tpctl.exits.model import Instrument, NoteKind, Plan
+from tpctl.exits.planner import PlanRequest, plan_exits
+from tpctl.exits.progress import move_stop
+from tpctl.exits.quantize import market_step, round_stop, round_tp
+from tpctl.exits.reconcile import names
+from tpctl.exits.size import refit
+from tpctl.exits.units import ONE, Price
+
+_PLAN = "plan"
+
+
+def see_context(draft: Draft, event: ContextRead) -> None:
+    """Take in rules and planning inputs, and plan where a plan is due."""
+    episode = draft.episode
+    if episode.phase is Phase.FLAT or episode.quantity == 0:
+        return
+    before = episode.instrument
+    draft.set(instrument=event.instrument, context=event.context, context_at=event.at)
+    if episode.mark is None and event.mark is not None:
+        draft.set(mark=event.mark, mark_at=event.at, peak=event.mark)
+    if before is not None and _grid(before) != _grid(event.instrument):
+        _regrid(draft, event.instrument)
+    if episode.plan is None or episode.phase is Phase.ADOPTING:
+        _take_plan(draft, event)
+    else:
+        _check_liquidation(draft, event)
+
+
+def _grid(instrument: Instrument) -> tuple[object, ...]:
+    return (instrument.tick, market_step(instrument))
+
+
+def _regrid(draft: Draft, instrument: Instrument) -> None:
+    """Put levels and legs on a grid that has changed (reliability M2); a stop only moves tighter."""
+    episode, side = draft.episode, draft.episode.key.side
+    draft.set(
+        stop=None if episode.stop is None else round_stop(instrument, side, episode.stop),
+        backstop=None if episode.backstop is None else round_stop(instrument, side, episode.backstop),
+        legs=tuple(replace(leg, trigger=round_tp(instrument, side, leg.trigger)) for leg in episode.legs),
+    )
+    waiting = [leg for leg in draft.episode.legs if leg.status is LegStatus.WAITING]
+    if waiting:
+        refit(draft, instrument, waiting)
+
+
+def _request(episode: Episode, event: ContextRead) -> PlanRequest:
+    return PlanRequest(
+        key=episode.key,
+        quantity=episode.quantity,
+        entry=episode.entry,
+        mark=episode.mark,
+        instrument=event.instrument,
+        context=event.context,
+        # A level that is already passed would close at once: the operator has the position, so measure from the mark.
+        anchor_stop_at_mark=True,
+    )
+
+
+def _take_plan(draft: Draft, event: ContextRead) -> None:
+    """Plan the exits; the first plan of an episode also decides its backstop."""
+    episode = draft.episode
+    try:
+        plan = plan_exits(_request(episode, event), draft.state.rules)
+    except InputsError as error:
+        _guard_without_plan(draft, event.instrument, error)
+        return
+    first = episode.plan is None
+    legs = tuple(LegState(leg.number, leg.distance, leg.trigger, leg.fraction, leg.quantity) for leg in plan.legs)
+    draft.set(
+        plan=plan,
+        plans=episode.plans + 1,
+        legs=legs,
+        stop=plan.stop if episode.stop is None else tighter(episode, episode.stop, plan.stop),
+        backstop=episode.backstop or plan.backstop,
+        callback=plan.trail.callback if plan.trail and episode.callback is None else episode.callback,
+        phase=Phase.GUARDED if episode.phase is Phase.ADOPTING else episode.phase,
+        live_adjusted=False,
+        complaint=None,
+    )
+    if first:
+        draft.tell(
+            NoteKind.ADOPTED,
+            "position found",
+            quantity=episode.quantity,
+            entry=episode.entry,
+            notional=episode.quantity * episode.entry,
+            leverage=plan.leverage,
+            mark=draft.episode.mark,
+        )
+    _tell_plan(draft, plan, "first plan" if first else "planned again for the new size")
+    if draft.state.rules.execution.if_crossed == "skip":
+        _skip_crossed(draft)
+
+
+def _tell_plan(draft: Draft, plan: Plan, reason: str) -> None:
+    ladder = ", ".join(f"TP{leg.number}={leg.distance.show()}({leg.fraction * 100:.0f}%)" for leg in plan.legs)
+    draft.tell(
+        NoteKind.PLANNED,
+        reason,
+        policy=plan.policy.value,
+        ladder=ladder,
+        stop=draft.episode.stop,
+        stop_distance=plan.stop_distance.fraction,
+        backstop=draft.episode.backstop,
+        liquidation=plan.liquidation,
+        reward_risk=plan.reward_risk,
+        leverage=plan.leverage,
+        breakeven=plan.breakeven,
+        reasons="\n".join(reason.text for reason in (*plan.reasons, *plan.warnings)),
+    )
+
+
+def _skip_crossed(draft: Draft) -> None:
+    """Leave out the levels the mark had passed before they were planned; the next level takes over their size."""
+    numbers = {leg.number for leg in draft.episode.legs if draft.beyond(leg.trigger, profit=True)}
+    if numbers:
+        draft.set(legs=carry_over(draft.episode.legs, numbers, LegStatus.SKIPPED, draft.now))
+        draft.tell(NoteKind.DEGRADED, f"level already passed: take-profit {names(numbers)} skipped")
+
+
+def _guard_without_plan(draft: Draft, instrument: Instrument, error: InputsError) -> None:
+    """No plan can be made: rest at least a closePosition stop at the default distance, and say why (I1)."""
+    episode = draft.episode
+    draft.failed(_PLAN)
+    draft.set(context_asked_at=max(draft.now, draft.episode.retry_at[_PLAN]))
+    if error.message != episode.complaint:
+        draft.set(complaint=error.message)
+        draft.tell(NoteKind.DEGRADED, f"no plan: {error.message}", hint=error.hint)
+    if episode.backstop is not None:
+        return
+    rules = draft.state.rules.stop
+    distance = rules.distance.scaled(rules.backstop_factor).fraction
+    sign = episode.key.side.sign
+
+    def below(anchor: Price) -> Price:
+        return round_stop(instrument, episode.key.side, anchor * (ONE - sign * distance))
+
+    level = below(episode.entry)
+    mark = draft.episode.mark
+    draft.set(backstop=below(mark) if mark is not None and draft.beyond(level, profit=False) else level)
+
+
+def _check_liquidation(draft: Draft, event: ContextRead) -> None:
+    """After leverage or margin changed: tighten a stop that liquidation would come before (H4); never loosen."""
+    episode = draft.episode
+    try:
+        plan = plan_exits(_request(episode, event), draft.state.rules)
+    except InputsError as error:
+        if error.message != episode.complaint:
+            draft.set(complaint=error.message)
+            draft.tell(
+                NoteKind.DEGRADED, f"liquidation is nearer than the exits allow: {error.message}", hint=error.hint
+            )
+        return
+    draft.set(complaint=None)
+    if plan.liquidation is None or episode.stop is None:
+        return
+    if episode.key.side.sign * (episode.stop - plan.liquidation) <= 0:
+        move_stop(draft, plan.stop, "stop", "liquidation moved inside the stop")
