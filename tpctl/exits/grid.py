@@ -6,7 +6,7 @@ silently; a level the exchange would not accept at all raises `InputsError`. Ser
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 
 from tpctl.exits.allocate import allocate
 from tpctl.exits.errors import InputsError
@@ -18,6 +18,15 @@ from tpctl.exits.stops import LiquidationRoom, backstop_distance, breakeven
 from tpctl.exits.units import ONE, ZERO, Price, Quantity, Ratio, plain, trimmed
 
 _STAGE = "quantize"
+
+
+# A distance that came out of a division carries an error in its 28th digit; a price that is on a tick must not be taken
+# for one a hair beside it, and lose the tick to rounding.
+_SETTLING = Context(prec=20)
+
+
+def _settled(price: Price) -> Price:
+    return _SETTLING.plus(price)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,11 @@ class Site:
 
     def profit_price(self, distance: Ratio) -> Price:
         """Return the price `distance` in favour of the position, off the grid."""
-        return self.entry * (ONE + self.sign * distance.fraction)
+        return _settled(self.entry * (ONE + self.sign * distance.fraction))
 
     def loss_price(self, distance: Ratio) -> Price:
         """Return the price `distance` against the position, off the grid."""
-        return self.entry * (ONE - self.sign * distance.fraction)
+        return _settled(self.entry * (ONE - self.sign * distance.fraction))
 
     def stop_tick(self, price: Price) -> Price:
         """Return a stop price on the tick toward entry."""
