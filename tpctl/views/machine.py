@@ -4,12 +4,11 @@ Money, prices, quantities and ratios become strings of plain digits, times RFC 3
 Fields are only ever added within a schema's number.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeAlias
-
-import msgspec
 
 from tpctl.exits.errors import TpctlError
 from tpctl.exits.model import Note, Scalar
@@ -17,7 +16,8 @@ from tpctl.exits.units import Millis, Ratio, plain
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | Ratio | Scalar"
 
-_ENCODER = msgspec.json.Encoder()
+# The standard library's encoder: a one-shot must not pay for the import of a faster one.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _OWN_FIELDS = frozenset({"schema", "seq", "ts", "type", "symbol", "position_side", "reason"})
 
 
@@ -110,4 +110,4 @@ def _plainly(value: Json) -> object:
 
 
 def _line(record: Mapping[str, object]) -> str:
-    return _ENCODER.encode(record).decode() + "\n"
+    return _ENCODER.encode(record) + "\n"
