@@ -25,8 +25,7 @@ from tpctl.adapters.metrics_file import MetricsFile, metrics_path
 from tpctl.adapters.secrets import Secret
 from tpctl.cli.arming import arm, check_rights
 from tpctl.cli.options import Speed
-from tpctl.cli.venue import VenueOptions
-from tpctl.cli.watch import WatchOptions
+from tpctl.cli.runs import VenueOptions, WatchOptions
 from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state, position_row
 from tpctl.exits.episode import Scope, State

@@ -1,6 +1,5 @@
 """`tpctl venue`: from the command line to `VenueOptions`. The twin itself is `tpctl.venue`."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ from tpctl.cli.options import (
     ColorOption,
     Command,
     ConfigOption,
-    Entries,
     EntriesOption,
     Example,
     FromOption,
@@ -22,7 +20,6 @@ from tpctl.cli.options import (
     QuietOption,
     SeedOption,
     SharedOptions,
-    Speed,
     SpeedOption,
     StateDirOption,
     UntilOption,
@@ -30,10 +27,9 @@ from tpctl.cli.options import (
     epilog,
     existing_files,
     parse_port,
-    window,
 )
-from tpctl.exits.errors import ExitCode, UsageError
-from tpctl.exits.units import Millis
+from tpctl.cli.runs import VenueOptions
+from tpctl.exits.errors import ExitCode
 
 EXAMPLES = (
     Example("tpctl venue", "a synthetic market, in real time, on a free port"),
@@ -50,31 +46,6 @@ EXIT_CODES = (
     ExitCode.PIPE_CLOSED,
     ExitCode.TERMINATED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class VenueOptions:
-    """A `venue` command line, read and checked. None is "not given": the session decides the default.
-
-    `since`, `until` are ms UTC of market time; port 0 is any free one.
-    """
-
-    shared: SharedOptions = field(default_factory=SharedOptions)
-    market: tuple[Path, ...] = ()
-    since: Millis | None = None
-    until: Millis | None = None
-    speed: Speed | None = None
-    seed: int | None = None
-    entries: Entries | None = None
-    rules: Path | None = None
-    brackets: Path | None = None
-    port: int = 0
-    json: bool = False
-
-    def __post_init__(self) -> None:
-        window(self.since, self.until)
-        if (self.since is not None or self.until is not None) and not self.market:
-            raise UsageError("--from and --until need a recorded market", "name one with --market FILE")
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

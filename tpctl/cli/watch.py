@@ -1,8 +1,6 @@
 """`tpctl watch`: from the command line to `WatchOptions`. What watching does is the session's and the engine's."""
 
-from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +11,6 @@ from tpctl.cli.options import (
     ColorOption,
     Command,
     ConfigOption,
-    Entries,
     EntriesOption,
     Example,
     FromOption,
@@ -23,7 +20,6 @@ from tpctl.cli.options import (
     QuietOption,
     SeedOption,
     SharedOptions,
-    Speed,
     SpeedOption,
     StateDirOption,
     UntilOption,
@@ -34,8 +30,8 @@ from tpctl.cli.options import (
     parse_length,
     parse_url,
     parse_volatility,
-    window,
 )
+from tpctl.cli.runs import WatchOptions
 from tpctl.exits.errors import ExitCode, UsageError
 from tpctl.exits.model import Policy
 from tpctl.exits.units import Millis, Ratio
@@ -65,56 +61,6 @@ EXIT_CODES = (
     ExitCode.PIPE_CLOSED,
     ExitCode.TERMINATED,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
-    """A `watch` command line, read and checked. None is "not given": the session decides the default.
-
-    `since`, `until` are ms UTC of market time; `stop_after` is a length of event time in ms; `venue` is the base
-    address of a separately served twin.
-    """
-
-    symbols: tuple[str, ...] = ()
-    shared: SharedOptions = field(default_factory=SharedOptions)
-    market: tuple[Path, ...] = ()
-    since: Millis | None = None
-    until: Millis | None = None
-    speed: Speed | None = None
-    seed: int | None = None
-    entries: Entries | None = None
-    venue: str | None = None
-    once: bool = False
-    stop_after: Millis | None = None
-    jsonl: bool = False
-    arm: bool = False
-    confirm: str | None = None
-    confidence: Decimal | None = None
-    volatility: Ratio | None = None
-    policy: Policy | None = None
-
-    def __post_init__(self) -> None:
-        window(self.since, self.until)
-        if self.once and self.stop_after is not None:
-            raise UsageError("--once and --for contradict each other", "give one of them")
-        if self.confirm is not None and not self.arm:
-            raise UsageError("--confirm does nothing without --arm", "add --arm to send orders, or leave --confirm out")
-        if self.venue is not None and (twin := self._twin_options()):
-            raise UsageError(f"{twin[0]} does not go with --venue", f"give {twin[0]} to 'tpctl venue' instead")
-        if (self.since is not None or self.until is not None) and not self.market and self.venue is None:
-            raise UsageError("--from and --until need a recorded market", "name one with --market FILE")
-
-    def _twin_options(self) -> list[str]:
-        """Return the given options that shape an embedded twin."""
-        given = {
-            "--market": bool(self.market),
-            "--from": self.since is not None,
-            "--until": self.until is not None,
-            "--speed": self.speed is not None,
-            "--seed": self.seed is not None,
-            "--entries": self.entries is not None,
-        }
-        return [name for name, present in given.items() if present]
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

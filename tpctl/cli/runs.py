@@ -1,0 +1,88 @@
+"""What a `watch` or a `venue` command line asked for, read and checked: between the commands and the session.
+
+Decides which options contradict each other; what they lead to is the session's.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from tpctl.cli.options import Entries, SharedOptions, Speed, window
+from tpctl.exits.errors import UsageError
+from tpctl.exits.model import Policy
+from tpctl.exits.units import Millis, Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """A `watch` command line, read and checked. None is "not given": the session decides the default.
+
+    `since`, `until` are ms UTC of market time; `stop_after` is a length of event time in ms; `venue` is the base
+    address of a separately served twin.
+    """
+
+    symbols: tuple[str, ...] = ()
+    shared: SharedOptions = field(default_factory=SharedOptions)
+    market: tuple[Path, ...] = ()
+    since: Millis | None = None
+    until: Millis | None = None
+    speed: Speed | None = None
+    seed: int | None = None
+    entries: Entries | None = None
+    venue: str | None = None
+    once: bool = False
+    stop_after: Millis | None = None
+    jsonl: bool = False
+    arm: bool = False
+    confirm: str | None = None
+    confidence: Decimal | None = None
+    volatility: Ratio | None = None
+    policy: Policy | None = None
+
+    def __post_init__(self) -> None:
+        window(self.since, self.until)
+        if self.once and self.stop_after is not None:
+            raise UsageError("--once and --for contradict each other", "give one of them")
+        if self.confirm is not None and not self.arm:
+            raise UsageError("--confirm does nothing without --arm", "add --arm to send orders, or leave --confirm out")
+        if self.venue is not None and (twin := self._twin_options()):
+            raise UsageError(f"{twin[0]} does not go with --venue", f"give {twin[0]} to 'tpctl venue' instead")
+        if (self.since is not None or self.until is not None) and not self.market and self.venue is None:
+            raise UsageError("--from and --until need a recorded market", "name one with --market FILE")
+
+    def _twin_options(self) -> list[str]:
+        """Return the given options that shape an embedded twin."""
+        given = {
+            "--market": bool(self.market),
+            "--from": self.since is not None,
+            "--until": self.until is not None,
+            "--speed": self.speed is not None,
+            "--seed": self.seed is not None,
+            "--entries": self.entries is not None,
+        }
+        return [name for name, present in given.items() if present]
+
+
+@dataclass(frozen=True, slots=True)
+class VenueOptions:
+    """A `venue` command line, read and checked. None is "not given": the session decides the default.
+
+    `since`, `until` are ms UTC of market time; port 0 is any free one.
+    """
+
+    shared: SharedOptions = field(default_factory=SharedOptions)
+    market: tuple[Path, ...] = ()
+    since: Millis | None = None
+    until: Millis | None = None
+    speed: Speed | None = None
+    seed: int | None = None
+    entries: Entries | None = None
+    rules: Path | None = None
+    brackets: Path | None = None
+    port: int = 0
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        window(self.since, self.until)
+        if (self.since is not None or self.until is not None) and not self.market:
+            raise UsageError("--from and --until need a recorded market", "name one with --market FILE")
