@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tpctl.adapters.rulebook import Fetched, RuleCache
 from tpctl.cli.quantize import built_in_rules
-from tpctl.exits.model import Instrument
+from tpctl.exits.instrument import Instrument
 from tpctl.exits.placeable import Field, Terms, place, rounded
 from tpctl.exits.units import plain
 

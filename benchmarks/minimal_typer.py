@@ -62,7 +62,7 @@ def root(version: Flag = False) -> None:
 
 
 @app.command()
-def quantize(
+def quantize(  # noqa: PLR0917 - one parameter per option
     symbol: Annotated[str | None, typer.Argument()] = None,
     price: Texts = None,
     stop_price: Texts = None,

@@ -1,8 +1,8 @@
 """The reducer on the in-process twin: one thread, virtual time, no sockets, and faults where a test wants them.
 
 A `Stage` carries the reducer's intents to the venue and the venue's events back, through the same payload maps the real
-adapter uses, until nothing is left to do; then the market may move again. It restarts as the engine does: what is not in
-the encoded episodes is lost.
+adapter uses, until nothing is left to do; then the market may move again. It restarts as the engine does: what is not
+in the encoded episodes is lost.
 """
 
 import json
@@ -39,21 +39,12 @@ from tpctl.exits.events import (
     Withheld,
 )
 from tpctl.exits.ids import Role
+from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.intents import CancelOrder, Intent, LookUp, OrderIntent, ReadAccount, ReadContext
-from tpctl.exits.model import (
-    Attempt,
-    Book,
-    Context,
-    MarginMode,
-    Note,
-    NoteKind,
-    PositionKey,
-    PositionMode,
-    PositionSide,
-    Unavailable,
-)
+from tpctl.exits.model import Attempt, Book, Context, MarginMode, Note, NoteKind, PositionKey, PositionMode
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Ratio
+from tpctl.ports import Admitted
 from tpctl.venue.orders import Conditional
 from tpctl.venue.quotes import MarketStep, Quote
 from tpctl.venue.rulebook import RuleBook, builtin_rules
@@ -73,7 +64,7 @@ _READ_SPACING_MS = 1_000
 _READ_EVERY_MS = 30_000
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The process dies here."""
 
 
@@ -186,7 +177,7 @@ class Stage:
 
     def open(self, side: str = "LONG", *, notional: int = 2_000, symbol: str = "XRPUSDT", **more: Any) -> None:
         """Open a position by hand; more arguments go to the venue."""
-        size = {} if "quantity" in more else {"notional": Decimal(notional)}
+        size: dict[str, Any] = {} if "quantity" in more else {"notional": Decimal(notional)}
         self.act(lambda venue: venue.open_position(symbol, side, leverage=20, **size, **more))
 
     def start(self) -> None:
@@ -247,7 +238,7 @@ class Stage:
                 return
             try:
                 self._apply(self._inbox.popleft())
-            except Crash:
+            except CrashError:
                 self.restart()
         raise AssertionError("it never settles")
 
@@ -350,7 +341,8 @@ class Stage:
             else:
                 found = regular_order(self.venue.get_order(params))
         except VenueError as error:
-            assert error.code == -2013
+            if error.code != -2013:
+                raise
             self.venue.rejected.pop()
             return OrderLookedUp(self.now, intent.key, intent.client_id, None)
         return OrderLookedUp(self.now, intent.key, intent.client_id, found)
@@ -361,7 +353,7 @@ class Stage:
             return admitted
         if self.crash_after is not None:
             if self.crash_after == 0:
-                raise Crash
+                raise CrashError
             self.crash_after -= 1
         self.before_send(intent)
         outcome = self._fate(intent)
@@ -370,7 +362,11 @@ class Stage:
             return Unknown("the request was lost")
         if isinstance(outcome, int):
             return Refused(outcome, "refused for the test")
-        wire = wire_order(intent, admitted.mode)
+        answer = self._place(admitted)
+        return Unknown("the answer was lost") if outcome == LOST_AFTER else answer
+
+    def _place(self, admitted: Admitted) -> Answer:
+        wire = wire_order(admitted.intent, admitted.mode)
         calls = {
             Operation.PLACE_ALGO: self.venue.new_algo_order,
             Operation.PLACE_REGULAR: self.venue.new_order,
@@ -380,14 +376,9 @@ class Stage:
         try:
             payload = calls[wire.operation](dict(wire.params))
         except VenueError as error:
-            return Unknown("the answer was lost") if outcome == LOST_AFTER else Refused(error.code, error.msg)
-        if outcome == LOST_AFTER:
-            return Unknown("the answer was lost")
-        if wire.operation is Operation.PLACE_ALGO:
-            return Accepted(algo_order(payload))
-        if wire.operation is Operation.PLACE_REGULAR:
-            return Accepted(regular_order(payload))
-        return Accepted(None)
+            return Refused(error.code, error.msg)
+        read = {Operation.PLACE_ALGO: algo_order, Operation.PLACE_REGULAR: regular_order}.get(wire.operation)
+        return Accepted(None if read is None else read(payload))
 
     def _fate(self, intent: OrderIntent) -> Outcome | None:
         for fault in self.faults:

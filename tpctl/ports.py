@@ -9,18 +9,9 @@ from decimal import Decimal
 from typing import Protocol
 
 from tpctl.exits.events import Answer, Event
+from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.intents import OrderIntent
-from tpctl.exits.model import (
-    Book,
-    Bracket,
-    Fill,
-    Instrument,
-    LiveOrder,
-    MarginMode,
-    Position,
-    PositionMode,
-    Unavailable,
-)
+from tpctl.exits.model import Book, Fill, LiveOrder, MarginMode, Position, PositionMode
 from tpctl.exits.units import Millis, Money, Price, Ratio
 
 

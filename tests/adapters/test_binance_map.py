@@ -11,17 +11,8 @@ from tpctl.adapters.binance_map import account, orders
 from tpctl.adapters.binance_map.fields import Malformed
 from tpctl.adapters.binance_map.streams import FrameDecoder, MalformedFrame
 from tpctl.exits.events import Filled, LeverageChanged, MarkPrice, OrderSeen, PositionSeen
-from tpctl.exits.model import (
-    Book,
-    MarginMode,
-    OrderKind,
-    OrderSide,
-    OrderStatus,
-    PositionMode,
-    PositionSide,
-    Unavailable,
-    WorkingType,
-)
+from tpctl.exits.instrument import OrderKind, OrderSide, PositionSide, Unavailable
+from tpctl.exits.model import Book, MarginMode, OrderStatus, PositionMode, WorkingType
 
 D = Decimal
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT

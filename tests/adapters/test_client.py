@@ -28,8 +28,9 @@ from tpctl.exits.errors import (
     UnavailableError,
 )
 from tpctl.exits.events import Accepted, Refused, Unknown, Withheld
+from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import Book, OrderStatus, PositionKey, PositionMode, PositionSide, Unavailable, WorkingType
+from tpctl.exits.model import Book, OrderStatus, PositionKey, PositionMode, WorkingType
 from tpctl.ports import Admitted, KeyRights
 
 NOW = 1_789_000_000_000

@@ -15,20 +15,9 @@ from hypothesis import strategies as st
 from tpctl.adapters.codec import CodecError, decode, encode, kinds
 from tpctl.exits.episode import Episode
 from tpctl.exits.events import Accepted, Answered, Event, Refused, Unknown, Withheld
+from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.intents import Intent
-from tpctl.exits.model import (
-    Attempt,
-    Context,
-    MarginMode,
-    Note,
-    NoteKind,
-    Plan,
-    PositionKey,
-    PositionSide,
-    Regime,
-    RiskReadings,
-    Unavailable,
-)
+from tpctl.exits.model import Attempt, Context, MarginMode, Note, NoteKind, Plan, PositionKey, Regime, RiskReadings
 from tpctl.exits.scoring import Aftermath, Record, Verdict
 from tpctl.exits.units import Ratio
 

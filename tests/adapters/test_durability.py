@@ -28,8 +28,9 @@ from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.events import MarkPrice
+from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import PlaceStop
-from tpctl.exits.model import Attempt, Note, NoteKind, Outcome, PositionKey, PositionSide, WorkingType
+from tpctl.exits.model import Attempt, Note, NoteKind, Outcome, PositionKey, WorkingType
 
 _TRACEME, _SYSCALL, _SETOPTIONS, _SYSCALL_INFO = 0, 24, 0x4200, 0x420E
 _MARK_SYSCALL_STOPS = 1
@@ -372,7 +373,8 @@ from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.journal_reader import PositionRow
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.events import MarkPrice
-from tpctl.exits.model import PositionKey, PositionSide
+from tpctl.exits.instrument import (PositionSide)
+from tpctl.exits.model import (PositionKey)
 
 disk = Path(sys.argv[1])
 key = PositionKey("BTCUSDT", PositionSide.LONG)

@@ -15,21 +15,9 @@ from tpctl.adapters.journal_schema import APPLICATION_ID, SCHEMA
 from tpctl.exits.errors import ExitCode, InputsError, LockedError, StateFileError
 from tpctl.exits.events import MarkPrice, Tick
 from tpctl.exits.ids import ClientId, Role
+from tpctl.exits.instrument import OrderKind, OrderSide, PositionSide
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit
-from tpctl.exits.model import (
-    Attempt,
-    Book,
-    LiveOrder,
-    Note,
-    NoteKind,
-    OrderKind,
-    OrderSide,
-    OrderStatus,
-    Outcome,
-    PositionKey,
-    PositionSide,
-    WorkingType,
-)
+from tpctl.exits.model import Attempt, Book, LiveOrder, Note, NoteKind, OrderStatus, Outcome, PositionKey, WorkingType
 from tpctl.exits.scoring import Aftermath, Verdict
 
 FINGERPRINT = "0123456789abcdef"

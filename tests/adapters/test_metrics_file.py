@@ -17,7 +17,8 @@ from tpctl.adapters.files import open_state_dir, write_atomic
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile, fold_all, metrics_path
 from tpctl.exits.errors import ExitCode, LockedError, StateFileError
-from tpctl.exits.model import Attempt, Outcome, PositionSide
+from tpctl.exits.instrument import PositionSide
+from tpctl.exits.model import Attempt, Outcome
 
 # exit-rules 12: entry 50 000, target 51 000, exit 50 950 after 120 min, $100.
 VECTOR = Attempt(

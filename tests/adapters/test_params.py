@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpctl.adapters.binance_map.params import Operation, find_params, wire_order
+from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import Book, PositionKey, PositionMode, PositionSide, WorkingType
+from tpctl.exits.model import Book, PositionKey, PositionMode, WorkingType
 
 ONE_WAY, HEDGE = PositionMode.ONE_WAY, PositionMode.HEDGE
 LONG, SHORT = PositionKey("XRPUSDT", PositionSide.LONG), PositionKey("XRPUSDT", PositionSide.SHORT)

@@ -13,7 +13,7 @@ from tpctl.adapters.binance.rule_fetch import fetch_rules
 from tpctl.adapters.rulebook import RuleBook, RuleCache
 from tpctl.adapters.secrets import Secret
 from tpctl.exits.errors import UnavailableError
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 
 NOW = 1_760_000_000_000
 

@@ -15,7 +15,7 @@ from test_rules import BRACKETS, ROW
 from tpctl.adapters import rulebook
 from tpctl.adapters.rulebook import DEFAULT_TTL_MS, Fetched, RuleBook, RuleCache, show_age
 from tpctl.exits.errors import InputsError, StateFileError, UnavailableError
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 
 NOW = 1_760_000_000_000
 INFO = {"serverTime": NOW - 5, "symbols": [ROW, {**ROW, "symbol": "币安人生USDT"}, {**ROW, "symbol": "ETHUSDT"}]}

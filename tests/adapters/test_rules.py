@@ -13,7 +13,7 @@ import pytest
 
 from tpctl.adapters.rules import parse_brackets, parse_instruments
 from tpctl.exits.errors import ExitCode, InputsError
-from tpctl.exits.model import Bracket
+from tpctl.exits.instrument import Bracket
 
 ROW: dict[str, Any] = {
     "symbol": "XRPUSDT",

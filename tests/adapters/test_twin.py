@@ -15,8 +15,9 @@ from tpctl.adapters.streams.discover import discover
 from tpctl.adapters.streams.feed import LiveFeed
 from tpctl.adapters.streams.lockstep import LockstepFeed
 from tpctl.exits.events import Accepted, Filled, MarkPrice, OrderSeen, PositionSeen, Refused, StreamLost
+from tpctl.exits.instrument import OrderKind, PositionSide
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import Book, OrderKind, OrderStatus, PositionMode, PositionSide, WorkingType
+from tpctl.exits.model import Book, OrderStatus, PositionMode, WorkingType
 from tpctl.ports import Admitted
 from tpctl.venue.entries import Entry, ListedEntries, SeededEntries
 from tpctl.venue.limits import Limits

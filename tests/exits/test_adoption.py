@@ -8,8 +8,9 @@ from stage import XRP_LONG, XRP_SHORT, Stage
 
 from tpctl.exits.episode import LegStatus, Phase, Scope
 from tpctl.exits.ids import Role
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import CancelOrder, ReduceAtMarket
-from tpctl.exits.model import NoteKind, Regime, Unavailable
+from tpctl.exits.model import NoteKind, Regime
 from tpctl.exits.rules import ExecutionRules, ExitRules
 from tpctl.venue.venue import Terms
 

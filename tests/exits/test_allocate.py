@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tpctl.exits.allocate import MAX_LEGS, allocate, slices
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Instrument
+from tpctl.exits.instrument import Instrument
 
 D = Decimal
 

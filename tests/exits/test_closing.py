@@ -8,7 +8,7 @@ from stage import XRP_LONG, Stage
 from tpctl.exits.episode import Phase
 from tpctl.exits.events import PositionSeen
 from tpctl.exits.ids import Role
-from tpctl.exits.intents import PlaceStop, ReduceAtMarket
+from tpctl.exits.intents import OrderIntent, PlaceStop, ReduceAtMarket
 from tpctl.exits.model import NoteKind, Outcome
 from tpctl.exits.rules import ExecutionRules, ExitRules
 from tpctl.exits.units import ZERO
@@ -33,7 +33,12 @@ def test_refused_because_passed_closes_at_market_once_and_the_old_stop_stays_til
     stage = guarded()
     stage.fault(-2021, PlaceStop, role=Role.STOP)
     resting: list[bool] = []
-    stage.before_send = lambda intent: resting.append(bool(stage.stops())) if isinstance(intent, ReduceAtMarket) else None
+
+    def note(intent: OrderIntent) -> None:
+        if isinstance(intent, ReduceAtMarket):
+            resting.append(bool(stage.stops()))
+
+    stage.before_send = note
     stage.go("2.5273")
     assert stage.quantity() == 0
     assert [i.quantity for i in reduces(stage)] == [480]

@@ -282,6 +282,18 @@ def test_everything_heard_twice_changes_nothing() -> None:
     )
 
 
+def test_size_told_late_is_not_believed() -> None:
+    stage = xrp()
+    stage.go("2.5273")
+    before = stage.episode()
+    stage.hear(
+        PositionSeen(stage.now - 1, XRP_LONG, D(800), D("2.5")), PositionSeen(stage.now - 1, XRP_LONG, D(0), D(0))
+    )
+    after = stage.episode()
+    assert (after.quantity, after.stated, after.position_at) == (480, 480, before.position_at)
+    assert after.differs_since is None
+
+
 def test_late_news_of_the_last_position_brings_no_ghost_to_life() -> None:
     stage = xrp()
     heard = [e for e in stage.heard if isinstance(e, PositionSeen)]

@@ -189,7 +189,9 @@ def test_hedge_mode_guards_both_sides_apart() -> None:
 
 def test_reduction_below_what_can_be_laddered_leaves_the_rest_to_the_stop() -> None:
     stage = guarded()
-    stage.instruments["XRPUSDT"] = replace(stage.instruments["XRPUSDT"], min_quantity=D(100), market_min_quantity=D(100))
+    stage.instruments["XRPUSDT"] = replace(
+        stage.instruments["XRPUSDT"], min_quantity=D(100), market_min_quantity=D(100)
+    )
     stage.hear(LeverageChanged(stage.now, "XRPUSDT", D(20)))
     stage.act(lambda venue: venue.close_position("XRPUSDT", "LONG", D("0.85")))
     stage.wait(5_000)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpctl.exits.ids import ClientId, Role, generation_of, is_ours, parse_client_id
-from tpctl.exits.model import PositionKey, PositionSide
+from tpctl.exits.instrument import PositionSide
+from tpctl.exits.model import PositionKey
 
 LONG = PositionKey("XRPUSDT", PositionSide.LONG)
 SHORT = PositionKey("XRPUSDT", PositionSide.SHORT)

@@ -7,24 +7,42 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from stage import LOST_AFTER, LOST_BEFORE, START, Stage
+from stage import LOST_AFTER, LOST_BEFORE, Stage
 
 from tpctl.exits.decide import step
 from tpctl.exits.episode import Decision, Episode, LegStatus, OrderState, Phase, State
 from tpctl.exits.events import Event
 from tpctl.exits.ids import PREFIX, Role, is_ours, parse_client_id
+from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import PositionKey, PositionSide
+from tpctl.exits.model import PositionKey
 from tpctl.exits.quiet import catch_up
-from tpctl.exits.rules import ExecutionRules, ExitRules
+from tpctl.exits.rules import ExecutionRules, ExitRules, RatchetStyle
 from tpctl.venue.venue import Terms, Venue, VenueError
 
 SYMBOL = "XRPUSDT"
 TICK = Decimal("0.0001")
 # What the exchange answers to a request that we formed wrongly (I16).
-MALFORMED = {-1102, -1106, -1111, -1130, -4001, -4003, -4004, -4005, -4006, -4007, -4013, -4014, -4015, -4023, -4060, -4061}
+MALFORMED = {
+    -1102,
+    -1106,
+    -1111,
+    -1130,
+    -4001,
+    -4003,
+    -4004,
+    -4005,
+    -4006,
+    -4007,
+    -4013,
+    -4014,
+    -4015,
+    -4023,
+    -4060,
+    -4061,
+}
 MALFORMED |= {-4062, -4137, -4164}
 GRACE_MS = 3_000
 
@@ -93,7 +111,9 @@ class Witness:
 
     def _held(self, key: PositionKey) -> Decimal:
         side = key.side.value.upper()
-        return sum((p.quantity for p in self.stage.venue.positions() if p.symbol == key.symbol and p.side == side), Decimal(0))
+        return sum(
+            (p.quantity for p in self.stage.venue.positions() if p.symbol == key.symbol and p.side == side), Decimal(0)
+        )
 
     # what we decide
 
@@ -194,7 +214,9 @@ class Witness:
     def _check_resting_targets(self) -> None:
         for episode in self.stage.state.episodes.values():
             for leg in episode.legs:
-                limits = [q for (g, _, number), q in self.planned.items() if (g, number) == (episode.generation, leg.number)]
+                limits = [
+                    q for (g, _, number), q in self.planned.items() if (g, number) == (episode.generation, leg.number)
+                ]
                 mine = f"{PREFIX}{episode.generation}-t{leg.number}-"
                 resting = [o.quantity for o in self.stage.resting() if o.client_id.startswith(mine)]
                 assert sum(resting, Decimal(0)) <= max(limits), f"I6: leg {leg.number} rests twice"
@@ -210,10 +232,8 @@ class Witness:
             assert episode.protected or episode.phase is Phase.CLOSING, "I23: not protected"
         for order in self.stage.resting():
             if order.client_id.startswith(PREFIX):
-                if self.stage.venue.hedge:
-                    side = order.position_side
-                else:
-                    side = "SHORT" if order.buy else "LONG"
+                closes = "SHORT" if order.buy else "LONG"
+                side = order.position_side if self.stage.venue.hedge else closes
                 assert (order.symbol, side) in sides, "I11: an order was left without a position"
 
 
@@ -355,11 +375,22 @@ def walk(drawn: list[tuple[object, ...]], *, side: str, hedge: bool, rules: Exit
     side=st.sampled_from(["LONG", "SHORT"]),
     hedge=st.booleans(),
     software=st.booleans(),
+    skip=st.booleans(),
+    ratchet=st.sampled_from(["previous_tp", "moving_target", "percent_below_trigger", "percent_below_highest"]),
     thin=st.booleans(),
 )
 def test_invariants_hold_on_random_walks(
-    drawn: list[tuple[object, ...]], side: str, hedge: bool, software: bool, thin: bool
+    *,
+    drawn: list[tuple[object, ...]],
+    side: str,
+    hedge: bool,
+    software: bool,
+    skip: bool,
+    ratchet: RatchetStyle,
+    thin: bool,
 ) -> None:
-    execution = ExecutionRules(take_profit="software" if software else "resident")
+    execution = ExecutionRules(
+        take_profit="software" if software else "resident", if_crossed="skip" if skip else "take", ratchet=ratchet
+    )
     terms = Terms(depth=Decimal(900)) if thin else None
     walk(drawn, side=side, hedge=hedge, rules=ExitRules(execution=execution), terms=terms)

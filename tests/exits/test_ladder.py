@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.ladder import Ladder, LadderInputs, adjust_live, dynamic_ladder, one_line
-from tpctl.exits.model import Leg, Regime, Unavailable
+from tpctl.exits.model import Leg, Regime
 from tpctl.exits.rules import LadderRules
 from tpctl.exits.units import Ratio
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpctl.exits.errors import InputsError
+from tpctl.exits.instrument import Bracket, PositionSide
 from tpctl.exits.liquidation import (
     bracket_for,
     check_leverage,
@@ -17,7 +18,6 @@ from tpctl.exits.liquidation import (
     maintenance,
     max_leverage,
 )
-from tpctl.exits.model import Bracket, PositionSide
 
 D = Decimal
 LONG, SHORT = PositionSide.LONG, PositionSide.SHORT

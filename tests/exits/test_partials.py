@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import PositionSide
+from tpctl.exits.instrument import PositionSide
 from tpctl.exits.partials import partial_levels
 from tpctl.exits.units import Ratio
 

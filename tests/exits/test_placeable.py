@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpctl.exits.model import Instrument, PositionSide
+from tpctl.exits.instrument import Instrument, PositionSide
 from tpctl.exits.placeable import Field, Role, Terms, place, quick_check, rounded
 from tpctl.exits.quantize import Direction
 

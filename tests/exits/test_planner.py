@@ -9,20 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tpctl.exits.errors import InputsError
+from tpctl.exits.instrument import Bracket, Instrument, PositionSide, Unavailable
 from tpctl.exits.ladder import one_line
-from tpctl.exits.model import (
-    Bracket,
-    Context,
-    Instrument,
-    MarginMode,
-    Plan,
-    Policy,
-    PositionKey,
-    PositionSide,
-    Regime,
-    RiskReadings,
-    Unavailable,
-)
+from tpctl.exits.model import Context, MarginMode, Plan, Policy, PositionKey, Regime, RiskReadings
 from tpctl.exits.planner import PlanRequest, plan_exits
 from tpctl.exits.rules import ExecutionRules, ExitRules, LadderRules, ProfileRules, StopRules
 from tpctl.exits.stops import AtrMultiple

@@ -2,7 +2,8 @@ from decimal import Decimal
 
 import pytest
 
-from tpctl.exits.model import Regime, Unavailable
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import Regime
 from tpctl.exits.profiles import choose_profile, profile_levels, profile_trail, settle_callback
 from tpctl.exits.rules import ProfileRules, TrailRules
 from tpctl.exits.units import Ratio

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Instrument, OrderKind, OrderSide, PositionSide
+from tpctl.exits.instrument import Instrument, OrderKind, OrderSide, PositionSide
 from tpctl.exits.quantize import (
     Direction,
     FilterCheck,

@@ -9,8 +9,9 @@ from stage import LOST_AFTER, LOST_BEFORE, XRP_LONG, Stage
 from tpctl.exits.draft import ABANDON_MS
 from tpctl.exits.episode import OrderState, Phase
 from tpctl.exits.ids import Role
+from tpctl.exits.instrument import OrderKind
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import NoteKind, OrderKind
+from tpctl.exits.model import NoteKind
 from tpctl.exits.rules import ExecutionRules, ExitRules
 from tpctl.venue.venue import Terms
 
@@ -139,7 +140,7 @@ def test_stop_that_vanished_unseen_is_there_again_after_a_read() -> None:
     assert len(stage.stops()) == 1
 
 
-# restarts (I6, I9)
+# restarts: I6, I9
 
 
 def phases() -> dict[str, Callable[[Stage], object]]:
@@ -162,6 +163,10 @@ def phases() -> dict[str, Callable[[Stage], object]]:
     }
 
 
+def closed_by_us(stage: Stage) -> Decimal:
+    return sum((row.quantity for row in stage.venue.ledger.fills if row.client_id.startswith("tp1-")), D(0))
+
+
 @pytest.mark.parametrize("phase", phases())
 @pytest.mark.parametrize("times", [1, 2])
 def test_restart_in_every_phase_doubles_and_forgets_nothing(phase: str, times: int) -> None:
@@ -179,8 +184,7 @@ def test_restart_in_every_phase_doubles_and_forgets_nothing(phase: str, times: i
     assert [(a.id, a.outcome, a.quantity, a.exit_price) for a in stage.attempts] == [
         (a.id, a.outcome, a.quantity, a.exit_price) for a in twin.attempts
     ]
-    ours = [[r for r in one.venue.ledger.fills if r.client_id.startswith("tp1-")] for one in (stage, twin)]
-    assert [sum(r.quantity for r in rows) for rows in ours][0] == [sum(r.quantity for r in rows) for rows in ours][1]
+    assert closed_by_us(stage) == closed_by_us(twin)
 
 
 def test_target_filled_while_dead_is_ours_and_counted_once() -> None:
@@ -244,7 +248,7 @@ def test_death_around_a_software_reduce_executes_the_leg_once(after: int) -> Non
     assert sum(row.quantity for row in fills) == 320
 
 
-# shadow, HALT (I13)
+# shadow and HALT: I13
 
 
 def test_i13_shadow_decides_everything_and_sends_nothing() -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpctl.exits.model import RiskReadings, Unavailable
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import RiskReadings
 from tpctl.exits.risk import risk_effect, stop_factor, tighten, tp_factor
 from tpctl.exits.rules import RiskRules
 

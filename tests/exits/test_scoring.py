@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Attempt, Outcome, PositionSide, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import Attempt, Outcome
 from tpctl.exits.scoring import (
     HORIZON_MS,
     Aftermath,

@@ -5,16 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import (
-    Bracket,
-    Instrument,
-    Leg,
-    Plan,
-    Policy,
-    PositionKey,
-    PositionSide,
-    Unavailable,
-)
+from tpctl.exits.instrument import Bracket, Instrument, PositionSide, Unavailable
+from tpctl.exits.model import Leg, Plan, Policy, PositionKey
 from tpctl.exits.rules import ExecutionRules, StopRules, TargetRules
 from tpctl.exits.stops import (
     AtrMultiple,

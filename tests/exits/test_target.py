@@ -2,8 +2,8 @@ from decimal import Decimal
 
 import pytest
 
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.ladder import Levels
-from tpctl.exits.model import Unavailable
 from tpctl.exits.rules import StopRules, TargetRules
 from tpctl.exits.target import Target, hybrid, settle, target
 from tpctl.exits.units import Ratio

@@ -12,7 +12,8 @@ from stage import XRP_LONG, XRP_SHORT, Stage
 from test_trail_styles import THREE, targets
 from test_trailing import ETH, LONG, pct
 
-from tpctl.exits.model import NoteKind, Policy, PositionKey, PositionSide, Regime, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import NoteKind, Policy, PositionKey, Regime
 from tpctl.exits.rules import ExecutionRules, ExitRules, TrailRules
 from tpctl.exits.stops import StopSpec
 from tpctl.exits.trail_replay import Move, MoveKind, Replay, Setup, Step, replay_trail

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from test_trailing import ETH, LONG, SHORT, pct
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import PositionKey, PositionSide, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import PositionKey
 from tpctl.exits.rules import ExecutionRules, TrailRules
 from tpctl.exits.stops import AtrMultiple, StopSpec, ratchet_stop
 from tpctl.exits.trail_styles import Style, Targets, chandelier_callback, chandelier_rearm, style_terms, targets_at

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Instrument, PositionSide
+from tpctl.exits.instrument import Instrument, PositionSide
 from tpctl.exits.trailing import (
     DEFAULT_SCHEDULE,
     Rearm,

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from candle_makers import HOUR, START, scaled, walk
 
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.market.ranges import atr, true_range
 from tpctl.ports import Candle
 

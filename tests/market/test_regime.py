@@ -9,7 +9,8 @@ from candle_makers import HOUR, mirrored, scaled, walk, wave
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpctl.exits.model import Regime, Unavailable
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import Regime
 from tpctl.market.regime import MINIMUM_BARS, WINDOW, RegimeReadings, classify, read_regime, regime
 from tpctl.ports import Candle
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from candle_makers import HOUR, walk
 
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.market.series import STILL_BARS, newest_run
 
 CANDLES = walk(60)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from candle_makers import HOUR, START, mirrored, scaled, walk
 
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import Ratio
 from tpctl.market.volatility import daily_volatility
 from tpctl.ports import Candle

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from tpctl.exits.model import Note, NoteKind, PositionKey, PositionSide, Scalar
+from tpctl.exits.instrument import PositionSide
+from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
 from tpctl.views.lines import Tone, clean, line, padded, sentence, told, tone
 
 D = Decimal

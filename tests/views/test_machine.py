@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Note, NoteKind, PositionKey, PositionSide, Scalar
+from tpctl.exits.instrument import PositionSide
+from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
 from tpctl.exits.units import Ratio
 from tpctl.views.machine import document, error_line, event_line, rfc3339
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from tpctl.exits.model import Note, NoteKind, PositionKey, PositionSide, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import Note, NoteKind, PositionKey
 from tpctl.exits.units import Ratio
 from tpctl.views.lines import Tone
 from tpctl.views.streams import JsonStory, LineStory, Streams, choose_story, detect

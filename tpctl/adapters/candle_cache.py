@@ -22,7 +22,7 @@ from zlib import crc32
 
 from tpctl.adapters.files import read_file, write_atomic
 from tpctl.exits.errors import RateLimitedError, StateFileError, TpctlError
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import Millis
 from tpctl.market.bars import DAY_MS
 from tpctl.ports import Candle
@@ -191,6 +191,7 @@ class CandleCache:
             data = read_file(path)
         except StateFileError as error:
             self.warnings.append(f"candles of {symbol} are not cached: {error.message}")
+            self._folder = None
             return None
         if data is None:
             return None

@@ -13,8 +13,9 @@ from typing import Any, Self, TypeVar
 from tpctl.adapters.codec import CodecError, decode, kinds
 from tpctl.adapters.journal_schema import Meta, check_pages, checksum, damaged, guarded, open_reader, read_meta
 from tpctl.exits.events import Event
+from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import OrderIntent
-from tpctl.exits.model import Attempt, Note, PositionKey, PositionSide
+from tpctl.exits.model import Attempt, Note, PositionKey
 from tpctl.exits.scoring import Aftermath, Verdict
 from tpctl.exits.units import Millis, Money, Price, Quantity
 

@@ -1,8 +1,8 @@
 """Reading a journal in pieces, from where the last reading ended: what `metrics` needs to stay fast on a long record.
 
 Decides only how rows are found: by their number, a bounded handful at a time, so that memory does not grow with the
-journal and no snapshot is held open while they are worked on. It never writes, and never delays the writer. Every row is
-checked against its checksum; one that fails is damage (`StateFileError`), never skipped.
+journal and no snapshot is held open while they are worked on. It never writes, and never delays the writer. Every row
+is checked against its checksum; one that fails is damage (`StateFileError`), never skipped.
 """
 
 import json
@@ -14,7 +14,8 @@ from typing import Any
 
 from tpctl.adapters.journal_reader import Hindsight, JournalReader
 from tpctl.adapters.journal_schema import checksum, damaged, guarded, open_reader
-from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey, PositionSide, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.units import Millis, Price
 
@@ -55,10 +56,11 @@ class JournalScan(JournalReader):
         """Return the numbers of the newest attempt, hindsight, note and event, 0 where there is none."""
         with guarded(self.path):
             tables = ("attempts", "hindsights", "notes", "events")
-            return tuple(  # type: ignore[return-value]  # four tables give four numbers
+            attempts, hindsights, notes, events = (
                 self._db.execute(f"SELECT coalesce(max(rowid), 0) FROM {table}").fetchone()[0]  # noqa: S608 - own names
                 for table in tables
             )
+        return attempts, hindsights, notes, events
 
     def count_attempts(self, through: int) -> int:
         """Return how many attempts have a number up to `through`; not what they are, so nothing is decoded."""
@@ -119,10 +121,22 @@ class JournalScan(JournalReader):
             (number, self._decode("notes", row[4], Note)) for number, row in self._checked("notes", rows, numbered=True)
         ]
 
-    def note_mark(self, seq: int) -> int | None:
-        """Return the checksum of one note: two journals that agree in it at its number are copies of one."""
-        rows = self._fetch("SELECT crc FROM notes WHERE seq = ?", seq)
-        return int(rows[0][0]) if rows else None
+    def mark(self, attempt: int, note: int) -> str:
+        """Return the checksums of one attempt and one note: journals that agree in both are copies up to there."""
+        found = self._fetch("SELECT crc FROM attempts WHERE rowid = ?", attempt)
+        told = self._fetch("SELECT crc FROM notes WHERE seq = ?", note)
+        return ":".join(str(rows[0][0]) if rows else "" for rows in (found, told))
+
+    @property
+    def identity(self) -> str:
+        """Whose journal this is and since when; in sim others may have the same."""
+        meta = self.meta
+        return f"{meta.fingerprint}:{meta.created_at}"
+
+    def holds(self, other: "JournalScan") -> bool:
+        """Whether the other journal is an earlier copy of this one, or the same."""
+        attempt, _, note, _ = other.last_rows()
+        return self.identity == other.identity and self.mark(attempt, note) == other.mark(attempt, note)
 
     def regimes_after(self, seq: int, through: int, limit: int = CHUNK) -> list[RegimeRead]:
         """Return the regimes positions were planned under, from the events numbered above `seq` up to `through`."""
@@ -157,11 +171,16 @@ class JournalScan(JournalReader):
                 return Unavailable(f"the journal's state of {key} is of another version")
         return tuple(found)
 
+    def newest_at(self) -> Millis | None:
+        """Return the time of the newest event on record: the journal's own present."""
+        rows = self._fetch("SELECT at FROM events ORDER BY seq DESC LIMIT 1")
+        return rows[0][0] if rows else None
+
     def marks_between(self, key: PositionKey, start: Millis, end: Millis) -> list[tuple[Millis, Price]]:
         """Return the mark prices on record for a position between two times, in order.
 
-        A journal keeps no price stream: these are the marks decisions were made on and the ones each read of the account
-        brought, about two a minute.
+        A journal keeps no price stream: these are the marks decisions were made on and the ones each read of the
+        account brought, about two a minute.
         """
         marks: list[tuple[Millis, Price]] = []
         kinds = ",".join(f"'{kind}'" for kind in _MARKED)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TextIO
+from typing import TextIO
 
 from tpctl.adapters.files import file_error
 from tpctl.adapters.journal_scan import JournalScan
@@ -152,9 +152,14 @@ def prometheus_text(
         samples = [(labels, number) for labels, number in found if number is not None]
         if samples:
             lines += [f"# HELP tpctl_{name} {words}", f"# TYPE tpctl_{name} {kind}"]
-            lines += [f"tpctl_{name}{{{_labels({**labels, 'env': env})}}} {trimmed(Decimal(n))}" for labels, n in samples]
+            lines += [
+                f"tpctl_{name}{{{_labels({**labels, 'env': env})}}} {trimmed(Decimal(n))}" for labels, n in samples
+            ]
     if naked_ms is not None:
-        lines += ["# HELP tpctl_naked_seconds Time a closed position was without a live stop.", "# TYPE tpctl_naked_seconds gauge"]
+        lines += [
+            "# HELP tpctl_naked_seconds Time a closed position was without a live stop.",
+            "# TYPE tpctl_naked_seconds gauge",
+        ]
         for quantile, ms in zip(("0.5", "0.99", "1"), naked_ms[1:], strict=True):
             labels = _labels({"quantile": quantile, "env": env})
             lines.append(f"tpctl_naked_seconds{{{labels}}} {trimmed(Decimal(ms) / 1000)}")
@@ -166,7 +171,12 @@ _FIGURES = (
     ("tp_hits_total", "counter", "Take-profit attempts that reached their target.", lambda tally, _: tally.hits),
     ("tp_open", "gauge", "Take-profit attempts still open.", lambda _, waiting: waiting),
     ("tp_profit_usd", "gauge", "Profit of finished attempts after exit fees.", lambda tally, _: tally.total_profit),
-    ("tp_slippage_sum", "counter", "Sum of |exit - target| / target of hits.", lambda tally, _: from_pico(tally.slip_abs)),
+    (
+        "tp_slippage_sum",
+        "counter",
+        "Sum of |exit - target| / target of hits.",
+        lambda tally, _: from_pico(tally.slip_abs),
+    ),
     (
         "tp_minutes_sum",
         "counter",
@@ -176,7 +186,12 @@ _FIGURES = (
     ("tp_premature_total", "counter", "Misses whose target would have been reached.", lambda tally, _: tally.premature),
     ("tp_judged_total", "counter", "Misses with a verdict.", lambda tally, _: tally.judged),
     ("tp_missed_usd", "gauge", "What premature exits would have brought.", lambda tally, _: tally.missed_usd),
-    ("tp_last_exit_seconds", "gauge", "Time of the newest exit.", lambda t, _: Decimal(t.updated) / 1000 if t.attempts else None),
+    (
+        "tp_last_exit_seconds",
+        "gauge",
+        "Time of the newest exit.",
+        lambda t, _: Decimal(t.updated) / 1000 if t.attempts else None,
+    ),
 )
 
 
@@ -194,7 +209,7 @@ def write_text(text: str, path: Path) -> None:
 
 
 @contextmanager
-def text_file(path: Path) -> Iterator[IO[str]]:
+def text_file(path: Path) -> Iterator[TextIO]:
     """Open a file named by the operator for writing; it appears when the block is left without an error."""
     with _staged(path) as staged, staged.open("w", encoding="utf-8", newline="") as file:
         yield file

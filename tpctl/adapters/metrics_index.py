@@ -1,50 +1,38 @@
 """The metrics index: a journal's attempts as numbers, and their sums by the questions `metrics` answers.
 
-A view of the journal and nothing else: it can be thrown away at any time, and one that is damaged, older or of another
-journal is. Reading goes on from the last row seen, so a long journal costs its new rows only, and every answer costs its
-sums, not its attempts. It is written under a lock of its own; journal and watch are only ever read.
+A view of the journal and nothing else, to be thrown away at any time. Reading goes on from the last row seen, so a long
+journal costs its new rows only, and every answer costs its sums, not its attempts. The journal is only ever read.
 
 Rows hold pico (10⁻¹²) in whole numbers; sums are text, because they may outgrow 64 bits.
 """
 
-import os
 import re
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Self
 
-from tpctl.adapters.files import check_private_file
 from tpctl.adapters.journal_scan import CHUNK, JournalScan
-from tpctl.adapters.lock import FileLock, acquire
-from tpctl.exits.errors import LockedError, StateFileError
-from tpctl.exits.model import Attempt, Note, NoteKind, PositionSide
+from tpctl.adapters.metrics_cells import DISTANCE_BANDS, ROW_COLUMNS, SIDES, CellKey, cell_keys, fit, numbered
+from tpctl.exits.model import Attempt, Note, NoteKind
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
-from tpctl.market.incidence import band
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
 VERSION = 1
-# Bands of the target's distance from the entry: half a percent.
-DISTANCE_BANDS = 200
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
-_PATIENCE_MS = 2000
+_BUSY_S = 2.0
+_FIGURES = len(ROW_COLUMNS.split(",")) - 2
 _OWN_ID = re.compile(r"[0-9a-f]{10}-\d+-\d+")
 _NUMBER = re.compile(r"\s-?\d+(\.\d+)?%?")
-_HOUR_MS = 3_600_000
-_INT64 = 2**63
-SIDES = (PositionSide.LONG, PositionSide.SHORT)
-CUBES = ("all", "parts", "hour", "weekday", "regime", "distance", "age")
 
 _TABLES = """
-CREATE TABLE sources (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, attempt INTEGER NOT NULL, hindsight INTEGER NOT NULL,
-    note INTEGER NOT NULL, event INTEGER NOT NULL, mark INTEGER);
+CREATE TABLE sources (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, attempt INTEGER NOT NULL,
+    hindsight INTEGER NOT NULL, note INTEGER NOT NULL, event INTEGER NOT NULL, mark TEXT NOT NULL);
 CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE ids (id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE rows (n INTEGER PRIMARY KEY, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL,
@@ -71,8 +59,6 @@ CREATE TABLE moves (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGE
 """
 _STORY = (NoteKind.PLANNED, NoteKind.CLOSED, NoteKind.STOP_HIT, NoteKind.STOP_MOVED, NoteKind.TRAIL_MOVED)
 
-_CellKey = tuple[str, int, int, int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
@@ -92,15 +78,16 @@ class MetricsIndex:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.db = _connect(path)
+        self.db = connect(path)
         self._names: dict[str, int] = {}
-        self._cells: dict[_CellKey, list[int]] = {}
+        self._cells: dict[CellKey, list[int]] = {}
+        self.conflicts = 0
 
     @classmethod
     def temporary(cls) -> Self:
         """Return an empty index that ends with the process; memory stays bounded, the rest is on disk."""
         index = cls(None)
-        index._create()
+        index.create()
         return index
 
     def close(self) -> None:
@@ -113,7 +100,9 @@ class MetricsIndex:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def update(self, scan: JournalScan, *, merging: bool = False, told: Callable[[int, int], None] | None = None) -> None:
+    def update(
+        self, scan: JournalScan, *, merging: bool = False, told: Callable[[int, int], None] | None = None
+    ) -> None:
         """Take in what the journal holds beyond what was taken in before.
 
         With `merging` an attempt whose id another journal brought already is left out, so that it counts once. `told`
@@ -123,16 +112,30 @@ class MetricsIndex:
         last_attempt, last_hindsight, last_note, last_event = scan.last_rows()
         self._read_regimes(scan, source, event, last_event)
         self._read_story(scan, source, note, last_note)
-        attempt = self._read_attempts(scan, source, attempt, last_attempt, merging=merging, told=told)
+        self._mark(scan, source, attempt, last_note)
+        self.db.execute("UPDATE sources SET event = ? WHERE id = ?", (last_event, source))
+        self._commit()
+        for row in self._read_attempts(scan, source, attempt, last_attempt, merging=merging):
+            self._flush()
+            self._mark(scan, source, row, last_note)
+            self._commit()
+            attempt = row
+            if told is not None:
+                told(row, max(row, last_attempt))
         hindsight = self._read_hindsights(scan, source, hindsight, last_hindsight, attempt, merging=merging)
         self._flush()
-        self.db.execute(
-            "UPDATE sources SET hindsight = ?, note = ?, event = ?, mark = ? WHERE id = ?",
-            (hindsight, last_note, last_event, scan.note_mark(last_note), source),
-        )
+        self.db.execute("UPDATE sources SET hindsight = ? WHERE id = ?", (hindsight, source))
         self._commit()
 
-    def _create(self) -> None:
+    def _mark(self, scan: JournalScan, source: int, attempt: int, note: int) -> None:
+        """Say how far a journal was read, and what stands there."""
+        self.db.execute(
+            "UPDATE sources SET attempt = ?, note = ?, mark = ? WHERE id = ?",
+            (attempt, note, scan.mark(attempt, note), source),
+        )
+
+    def create(self) -> None:
+        """Make the tables of an empty index."""
         self.db.executescript(
             f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {_TABLES}; COMMIT;"
         )
@@ -146,16 +149,15 @@ class MetricsIndex:
 
     def _source(self, scan: JournalScan) -> tuple[int, tuple[int, int, int, int]]:
         """Return a journal's number and how far it was read; another journal of the same account is another source."""
-        meta = scan.meta
-        identity = f"{meta.fingerprint}:{meta.created_at}"
+        identity = scan.identity
         rows = self.db.execute(
             "SELECT id, attempt, hindsight, note, event, mark FROM sources WHERE identity = ? ORDER BY id", (identity,)
         )
         for number, attempt, hindsight, note, event, mark in rows.fetchall():
-            if scan.note_mark(note) == mark:
+            if scan.mark(attempt, note) == mark:
                 return number, (attempt, hindsight, note, event)
         number = self.db.execute("SELECT coalesce(max(id), 0) + 1 FROM sources").fetchone()[0]
-        self.db.execute("INSERT INTO sources VALUES (?, ?, 0, 0, 0, 0, NULL)", (number, identity))
+        self.db.execute("INSERT INTO sources VALUES (?, ?, 0, 0, 0, 0, ':')", (number, identity))
         return number, (0, 0, 0, 0)
 
     def _read_regimes(self, scan: JournalScan, source: int, seq: int, through: int) -> None:
@@ -198,8 +200,8 @@ class MetricsIndex:
             price, trigger = data.get("price"), data.get("trigger")
             if isinstance(price, Decimal) and isinstance(trigger, Decimal) and trigger > 0:
                 slip = to_pico(note.key.side.sign * (trigger - price) / trigger)
-                row = (source, seq, symbol, note.at, policy, self._name(note.reason), _fit(slip))
-                self.db.execute("INSERT INTO stops VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                hit = (source, seq, symbol, note.at, policy, self._name(note.reason), fit(slip))
+                self.db.execute("INSERT INTO stops VALUES (?, ?, ?, ?, ?, ?, ?)", hit)
             return
         cause = "trail" if note.kind is NoteKind.TRAIL_MOVED else _NUMBER.sub("", note.reason)
         self.db.execute(
@@ -219,9 +221,9 @@ class MetricsIndex:
             r = to_pico(pnl / risk) if risk else None
         row = (
             *(source, seq, symbol, side, note.at, opened, plan.policy, self._name(note.reason)),
-            *(_fit(to_pico(value)) if isinstance(value, Decimal) else None for value in (pnl, fees)),
+            *(fit(to_pico(value)) if isinstance(value, Decimal) else None for value in (pnl, fees)),
             naked if isinstance(naked, int) else None,
-            None if r is None else _fit(r),
+            None if r is None else fit(r),
             *(_text(value) for value in (entry, data.get("average_exit"), quantity, plan.stop)),
         )
         self.db.execute(f"INSERT INTO closes VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - question marks only
@@ -239,19 +241,12 @@ class MetricsIndex:
         policy, stop, leverage, regime = found
         return _Plan(policy, stop and Decimal(stop), leverage and Decimal(leverage), regime)
 
-    def _read_attempts(
-        self,
-        scan: JournalScan,
-        source: int,
-        row: int,
-        through: int,
-        *,
-        merging: bool,
-        told: Callable[[int, int], None] | None,
-    ) -> int:
+    def _read_attempts(self, scan: JournalScan, source: int, row: int, through: int, *, merging: bool) -> Iterator[int]:
+        """Take in attempts; yields the row reached whenever enough are in to be kept."""
         done = 0
         while row < through:
-            found = scan.attempts_after(row, CHUNK)
+            # What came after this reading began may have a plan that was not read: it is left to the next.
+            found = [(number, attempt) for number, attempt in scan.attempts_after(row, CHUNK) if number <= through]
             if not found:
                 break
             values = [
@@ -262,38 +257,50 @@ class MetricsIndex:
             self.db.executemany(f"INSERT INTO rows VALUES ({', '.join('?' * 19)})", values)  # noqa: S608 - question marks only
             row = found[-1][0]
             done += len(found)
-            if done % _BATCH < CHUNK:
-                self._flush()
-                self.db.execute("UPDATE sources SET attempt = ? WHERE id = ?", (row, source))
-                self._commit()
-            if told is not None:
-                told(row, max(through, row))
-        self._flush()
-        self.db.execute("UPDATE sources SET attempt = ? WHERE id = ?", (row, source))
-        return row
+            if done >= _BATCH:
+                done = 0
+                yield row
+        if done:
+            yield row
 
-    def _take_attempt(
-        self, source: int, number: int, attempt: Attempt, *, merging: bool
-    ) -> tuple[object, ...] | None:
-        n = _place(source, number)
-        if merging and not self.db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (attempt.id, n)).rowcount:
-            return None
+    def _take_attempt(self, source: int, number: int, attempt: Attempt, *, merging: bool) -> tuple[object, ...] | None:
+        n = numbered(source, number)
         strategy, symbol = self._name(attempt.strategy_id), self._name(attempt.symbol)
         side = SIDES.index(attempt.position_side)
         own = _OWN_ID.fullmatch(attempt.id) is not None
         plan = self._plan(source, symbol, side, attempt.entry_time, attempt.exit_time) if own else _NO_PLAN
         measured = measure(attempt, plan.stop, plan.leverage)
         away = abs(attempt.target_price - attempt.entry_price) / attempt.entry_price if attempt.entry_price else ZERO
-        place = (strategy, symbol, side, attempt.leg, self._name(attempt.reason), plan.regime, int(away * DISTANCE_BANDS))
-        self._count(place, measured)
-        return (
-            n,
+        place = (
+            strategy,
+            symbol,
+            side,
+            attempt.leg,
+            self._name(attempt.reason),
+            plan.regime,
+            int(away * DISTANCE_BANDS),
+        )
+        row = (
             *place,
             attempt.entry_time,
             attempt.exit_time,
             int(measured.hit),
-            *(None if value is None else _fit(value) for value in _stored(measured)),
+            *(None if value is None else fit(value) for value in _stored(measured)),
         )
+        if merging and not self.db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (attempt.id, n)).rowcount:
+            self._compare(attempt.id, row)
+            return None
+        self._count(place, measured)
+        return (n, *row)
+
+    def _compare(self, name: str, row: tuple[object, ...]) -> None:
+        """Count an attempt that another journal knows by the same id but with other figures."""
+        known = self.db.execute(
+            f"SELECT {ROW_COLUMNS} FROM rows JOIN ids USING (n) WHERE id = ?",  # noqa: S608 - own names
+            (name,),
+        ).fetchone()
+        # The last columns are verdicts, which one copy of a journal may have and another not yet.
+        self.conflicts += known is not None and known[:_FIGURES] != row[:_FIGURES]
 
     def _read_hindsights(
         self, scan: JournalScan, source: int, row: int, through: int, attempts: int, *, merging: bool
@@ -306,7 +313,7 @@ class MetricsIndex:
                 if attempt > attempts:
                     # Its attempt came after this reading began; both are taken in by the next.
                     return row
-                self._take_verdict(_place(source, attempt), name, verdict, merging=merging)
+                self._take_verdict(numbered(source, attempt), name, verdict, merging=merging)
                 row = number
         return row
 
@@ -316,7 +323,7 @@ class MetricsIndex:
         missed = to_pico(verdict.missed_usd)
         changed = self.db.execute(
             "UPDATE rows SET premature = ?, missed = ? WHERE n = ? AND premature IS NULL AND hit = 0",
-            (int(verdict.premature), _fit(missed), n),
+            (int(verdict.premature), fit(missed), n),
         ).rowcount
         if not changed:
             return
@@ -333,7 +340,7 @@ class MetricsIndex:
         for key in cell_keys(place, measured.at, measured.took):
             join(self._cell(key), numbers)
 
-    def _cell(self, key: _CellKey) -> list[int]:
+    def _cell(self, key: CellKey) -> list[int]:
         cell = self._cells.get(key)
         if cell is None:
             found = self.db.execute(
@@ -361,162 +368,9 @@ class MetricsIndex:
         return number
 
 
-ROW_COLUMNS = (
-    "strategy, symbol, side, leg, reason, regime, distance, entry_at, exit_at, hit, slip, profit, r, risk,"
-    " share, roi, premature, missed"
-)
-
-
-def cell_keys(place: Sequence[int], at: Millis, took: Millis) -> tuple[_CellKey, ...]:
-    """Return the cells an attempt is counted in; `place` is strategy, symbol, side, leg, reason, regime, distance."""
-    strategy, symbol, side, leg, reason, regime, distance = place
-    month = month_of(at)
-    hour = at // _HOUR_MS % 24
-    # 1970-01-01 was a Thursday.
-    weekday = (at // (24 * _HOUR_MS) + 3) % 7
-    return (
-        ("all", strategy, symbol, 0, month),
-        ("parts", strategy, symbol, pack(side, leg, reason), month),
-        ("hour", strategy, symbol, hour, month),
-        ("weekday", strategy, symbol, weekday, month),
-        ("regime", strategy, symbol, regime, month),
-        ("distance", strategy, symbol, distance, month),
-        ("age", strategy, symbol, band(took), month),
-    )
-
-
-def pack(side: int, leg: int, reason: int) -> int:
-    """Return side, leg and reason as one number."""
-    return (reason * 100_000 + leg) * 2 + side
-
-
-def unpack(value: int) -> tuple[int, int, int]:
-    """Return side, leg and reason from their one number."""
-    rest, side = divmod(value, 2)
-    reason, leg = divmod(rest, 100_000)
-    return side, leg, reason
-
-
-def month_of(at: Millis) -> int:
-    """Return the number of a time's calendar month, UTC: year times twelve plus month."""
-    moment = datetime.fromtimestamp(at / 1000, UTC)
-    return moment.year * 12 + moment.month - 1
-
-
-def month_start(month: int) -> Millis:
-    """Return when a month began."""
-    return int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1000
-
-
-def open_index(
-    path: Path, scan: JournalScan, told: Callable[[int, int], None] | None = None
-) -> tuple[MetricsIndex, str | None]:
-    """Return the up-to-date index of a journal, kept at `path`, and a warning where it could not be kept.
-
-    Where the place cannot be written, the index is built for this run alone. Where another process is writing it for
-    long, its last state is read. Raises `StateFileError` where the journal is damaged.
-    """
-    try:
-        lock = _lock(path)
-    except LockedError:
-        if path.exists():
-            index = MetricsIndex(path)
-            index.db.execute("BEGIN")
-            return index, "another process brings the metrics index up to date: the newest attempts may be missing"
-        return _for_this_run(scan, told), f"metrics index {str(path)!r} is being made by another process"
-    except StateFileError as error:
-        return _for_this_run(scan, told), f"the metrics index cannot be kept: {error.message}"
-    with lock:
-        try:
-            return _kept(path, scan, told), None
-        except (sqlite3.DatabaseError, OSError) as error:
-            # The journal's failures have names of their own; only the index's own file fails like this.
-            return _for_this_run(scan, told), f"metrics index {str(path)!r} cannot be kept: {error}"
-
-
-def _lock(path: Path) -> FileLock:
-    return acquire(path.with_name(f"{path.name}.lock"), f"metrics index {str(path)!r}", _PATIENCE_MS)
-
-
-def _for_this_run(scan: JournalScan, told: Callable[[int, int], None] | None) -> MetricsIndex:
-    index = MetricsIndex.temporary()
-    try:
-        index.update(scan, told=told)
-    except BaseException:
-        index.close()
-        raise
-    return index
-
-
-def drop_index(path: Path) -> None:
-    """Throw the index away; the next answer builds it anew from the journal."""
-    with _lock(path):
-        _remove(path)
-
-
-def _kept(path: Path, scan: JournalScan, told: Callable[[int, int], None] | None) -> MetricsIndex:
-    if not _usable(path, scan):
-        _remove(path)
-    try:
-        return _updated(path, scan, told)
-    except sqlite3.DatabaseError:
-        # Damaged where nobody looked before: once more from the start.
-        _remove(path)
-        return _updated(path, scan, told)
-
-
-def _updated(path: Path, scan: JournalScan, told: Callable[[int, int], None] | None) -> MetricsIndex:
-    index = _opened(path)
-    try:
-        index.update(scan, told=told)
-    except BaseException:
-        index.close()
-        raise
-    return index
-
-
-def _opened(path: Path) -> MetricsIndex:
-    fresh = not path.exists()
-    if fresh:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    index = MetricsIndex(path)
-    if fresh:
-        index._create()
-    else:
-        index.db.execute("BEGIN")
-    return index
-
-
-def _usable(path: Path, scan: JournalScan) -> bool:
-    """Whether the file is an index of this version, of this journal, and of no other rows than it holds."""
-    if not check_private_file(path):
-        return False
-    try:
-        with closing(_connect(path)) as db:
-            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                return False
-            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                return False
-            sources = db.execute("SELECT identity, attempt, note, mark FROM sources").fetchall()
-            if len(sources) != 1:
-                return False
-            identity, attempt, note, mark = sources[0]
-            meta = scan.meta
-            if identity != f"{meta.fingerprint}:{meta.created_at}" or scan.note_mark(note) != mark:
-                return False
-            return bool(db.execute("SELECT count(*) FROM rows").fetchone()[0] == scan.count_attempts(attempt))
-    except sqlite3.DatabaseError:
-        return False
-
-
-def _remove(path: Path) -> None:
-    for name in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + name).unlink()
-
-
-def _connect(path: Path | None) -> sqlite3.Connection:
-    connection = sqlite3.connect("" if path is None else path, isolation_level=None, timeout=_PATIENCE_MS / 1000)
+def connect(path: Path | None) -> sqlite3.Connection:
+    """Open an index file, or without a path a temporary one."""
+    connection = sqlite3.connect("" if path is None else path, isolation_level=None, timeout=_BUSY_S)
     connection.execute("PRAGMA trusted_schema = OFF")
     if path is not None:
         # The journal is the truth: losing the last rows of a view in a power cut costs reading them again.
@@ -533,15 +387,6 @@ def _stored(measured: Measured) -> tuple[int | None, ...]:
         None if measured.premature is None else int(measured.premature),
         measured.missed,
     )
-
-
-def _place(source: int, row: int) -> int:
-    return source << 40 | row
-
-
-def _fit(value: int) -> int | str:
-    """Return a number as SQLite can hold it: beyond 64 bits as text."""
-    return value if -_INT64 <= value < _INT64 else str(value)
 
 
 def _text(value: object) -> str | None:

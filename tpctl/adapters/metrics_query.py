@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tpctl.adapters.metrics_index import ROW_COLUMNS, SIDES, MetricsIndex, cell_keys, month_of, month_start, unpack
+from tpctl.adapters.metrics_cells import ROW_COLUMNS, SIDES, cell_keys, month_of, month_start, numbered, row_of, unpack
+from tpctl.adapters.metrics_index import MetricsIndex
 from tpctl.exits.model import PositionKey
 from tpctl.exits.statistics import Dimension, Measured, Tally, from_pico, join, quantile_rank
 from tpctl.exits.units import Millis, Money, Price, Quantity
@@ -23,6 +24,8 @@ _CUBES: Mapping[Dimension, str] = {
     Dimension.REGIME: "regime",
     Dimension.DISTANCE: "distance",
 }
+# Dimensions whose stored value is the group itself.
+_NUMBERED = frozenset({Dimension.LEG, Dimension.HOUR, Dimension.WEEKDAY, Dimension.DISTANCE})
 QUANTILES = (Decimal("0.5"), Decimal("0.9"), Decimal("0.99"))
 
 Group = tuple[str | int, ...]
@@ -50,7 +53,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Closes:
-    """The positions that closed. `fees` are those of the exits; `mean_r` is of the positions whose risk is on record."""
+    """The positions that closed: `fees` are those of the exits, `mean_r` is of positions whose risk is on record."""
 
     count: int
     pnl: Money
@@ -95,21 +98,21 @@ class MetricsQuery:
 
     def __init__(self, index: MetricsIndex) -> None:
         self._db = index.db
-        self._names = dict(self._db.execute("SELECT id, text FROM names"))
+        self._names: dict[int, str] = dict(self._db.execute("SELECT id, text FROM names"))
         self._numbers = {text: number for number, text in self._names.items()}
 
     def values(self, dimension: Dimension) -> list[str]:
         """Return every strategy or symbol on record, sorted."""
         column = {Dimension.STRATEGY: "strategy", Dimension.SYMBOL: "symbol"}[dimension]
-        rows = self._db.execute(f"SELECT DISTINCT {column} FROM cells WHERE cube = 'all'")  # noqa: S608 - own names
+        rows = self._db.execute(_select(f"DISTINCT {column} FROM cells", "cube = 'all'"))
         return sorted(self._names[row[0]] for row in rows)
 
     def tallies(self, by: tuple[Dimension, ...], chosen: Selection) -> dict[Group, Tally]:
-        """Return the sums of the selected attempts by group, in no order; a group is its values in the order of `by`."""
+        """Return the sums of the selected attempts by group, a group being its values in the order of `by`."""
         extra = {_CUBES[name] for name in by if name in _CUBES}
         sums: dict[Group, list[int]] = {}
         if len(extra) > 1:
-            self._add_rows(sums, by, chosen, chosen.since, chosen.until)
+            self._add_rows(sums, by, chosen)
         else:
             self._add_cells(sums, by, chosen, extra.pop() if extra else "all")
         return {group: Tally(*numbers) for group, numbers in sums.items()}
@@ -123,19 +126,26 @@ class MetricsQuery:
         return hits, {age: tally.misses for age, tally in tallies.items() if tally.misses}
 
     def _add_cells(
-        self, sums: dict[Group, list[int]], by: tuple[Dimension, ...], chosen: Selection, cube: str, *, band: bool = False
+        self,
+        sums: dict[Group, list[int]],
+        by: tuple[Dimension, ...],
+        chosen: Selection,
+        cube: str,
+        *,
+        band: bool = False,
     ) -> None:
         first, last = self._months(chosen)
         where, parameters = self._where(chosen, times=False)
         rows = self._db.execute(
-            f"SELECT strategy, symbol, value, sums FROM cells WHERE cube = ? AND month >= ? AND month < ? AND {where}",  # noqa: S608 - own names
+            _select("strategy, symbol, value, sums FROM cells", f"cube = ? AND month >= ? AND month < ? AND {where}"),
             (cube, first, last, *parameters),
         )
         for strategy, symbol, value, text in rows:
             group: Group = (value,) if band else tuple(self._of_cell(name, strategy, symbol, value) for name in by)
             self._join(sums, group, list(map(int, text.split(","))))
         for start, end in self._edges(chosen, first, last):
-            self._add_rows(sums, by, chosen, start, end, cube="age" if band else None)
+            window = Selection(chosen.strategies, chosen.symbols, start, end)
+            self._add_rows(sums, by, window, cube="age" if band else None)
 
     def _months(self, chosen: Selection) -> tuple[int, int]:
         """Return the first whole month selected, and the first that is not."""
@@ -158,16 +168,9 @@ class MetricsQuery:
             yield month_start(last), until
 
     def _add_rows(
-        self,
-        sums: dict[Group, list[int]],
-        by: tuple[Dimension, ...],
-        chosen: Selection,
-        since: Millis | None,
-        until: Millis | None,
-        cube: str | None = None,
+        self, sums: dict[Group, list[int]], by: tuple[Dimension, ...], chosen: Selection, *, cube: str | None = None
     ) -> None:
-        window = Selection(chosen.strategies, chosen.symbols, since, until)
-        for row in self._rows(window):
+        for row in self._rows(chosen):
             tally = Tally()
             tally.add(_measured(row))
             keys = {key[0]: key for key in cell_keys(row[:7], row[8], row[8] - row[7])}
@@ -186,22 +189,21 @@ class MetricsQuery:
             join(present, numbers)
 
     def _of_cell(self, dimension: Dimension, strategy: int, symbol: int, value: int) -> str | int:
-        match dimension:
-            case Dimension.STRATEGY:
-                return self._names[strategy]
-            case Dimension.SYMBOL:
-                return self._names[symbol]
-            case Dimension.SIDE:
-                return SIDES[unpack(value)[0]].value
-            case Dimension.LEG:
-                return unpack(value)[1]
-            case Dimension.REASON:
-                return self._names[unpack(value)[2]]
-            case Dimension.REGIME:
-                return self._names[value]
-            case Dimension.HOUR | Dimension.WEEKDAY | Dimension.DISTANCE:
-                return value
-        raise AssertionError(dimension)
+        if dimension in {Dimension.STRATEGY, Dimension.SYMBOL}:
+            return self._name(strategy if dimension is Dimension.STRATEGY else symbol)
+        if _CUBES[dimension] == "parts":
+            side, leg, reason = unpack(value)
+            value = {Dimension.SIDE: side, Dimension.LEG: leg, Dimension.REASON: reason}[dimension]
+        return self._named(dimension, value)
+
+    def _named(self, dimension: Dimension, value: int) -> str | int:
+        """Return a stored value as the group it stands for."""
+        if dimension is Dimension.SIDE:
+            return SIDES[value].value
+        return value if dimension in _NUMBERED else self._name(value)
+
+    def _name(self, number: int) -> str:
+        return self._names[number]
 
     def _where(
         self, chosen: Selection, *, times: bool = True, strategy: str = "strategy", at: str = "exit_at"
@@ -220,7 +222,7 @@ class MetricsQuery:
 
     def _rows(self, chosen: Selection, tail: str = "", columns: str = ROW_COLUMNS) -> Iterator[tuple[Any, ...]]:
         where, parameters = self._where(chosen)
-        return self._db.execute(f"SELECT {columns} FROM rows WHERE {where} {tail}", parameters)  # noqa: S608 - own names
+        return self._db.execute(_select(f"{columns} FROM rows", where, tail), parameters)
 
     def slippage(self, chosen: Selection) -> Spread | None:
         """Return the signed slippage of hits against their targets, as shares; None without hits."""
@@ -230,7 +232,7 @@ class MetricsQuery:
     def stop_slippage(self, chosen: Selection) -> dict[str, Spread]:
         """Return the signed slippage of stops against their triggers, as shares, by what the stop was."""
         where, parameters = self._where(chosen, strategy="policy", at="at")
-        reasons = self._db.execute(f"SELECT DISTINCT reason FROM stops WHERE {where}", parameters).fetchall()  # noqa: S608 - own names
+        reasons = self._db.execute(_select("DISTINCT reason FROM stops", where), parameters).fetchall()
         found = {}
         for (reason,) in reasons:
             spread = self._spread("stops", "slip", f"reason = ? AND {where}", [reason, *parameters])
@@ -254,7 +256,7 @@ class MetricsQuery:
     def closes(self, chosen: Selection) -> Closes:
         """Return what became of the positions that closed."""
         where, parameters = self._where(chosen, strategy="policy", at="at")
-        rows = self._db.execute(f"SELECT reason, pnl, fees, r FROM closes WHERE {where}", parameters)  # noqa: S608 - own names
+        rows = self._db.execute(_select("reason, pnl, fees, r FROM closes", where), parameters)
         count = pnl = fees = with_r = r_sum = 0
         reasons: dict[str, int] = {}
         for reason, gained, paid, r in rows:
@@ -273,7 +275,7 @@ class MetricsQuery:
         """Return how often stops moved, by cause, most frequent first."""
         where, parameters = self._where(chosen, strategy="policy", at="at")
         rows = self._db.execute(
-            f"SELECT cause, count(*) FROM moves WHERE {where} GROUP BY cause ORDER BY count(*) DESC, cause",  # noqa: S608 - own names
+            _select("cause, count(*) FROM moves", where, "GROUP BY cause ORDER BY count(*) DESC, cause"),
             parameters,
         )
         return {self._names[cause]: count for cause, count in rows}
@@ -281,7 +283,7 @@ class MetricsQuery:
     def span(self, chosen: Selection) -> tuple[Millis, Millis] | None:
         """Return the first and the last exit selected."""
         where, parameters = self._where(chosen)
-        first, last = self._db.execute(f"SELECT min(exit_at), max(exit_at) FROM rows WHERE {where}", parameters).fetchone()  # noqa: S608 - own names
+        first, last = self._db.execute(_select("min(exit_at), max(exit_at) FROM rows", where), parameters).fetchone()
         return None if first is None else (first, last)
 
     def trend(
@@ -290,26 +292,21 @@ class MetricsQuery:
         """Return attempts and hits by group and time bucket of `width` ms from `start`."""
         where, parameters = self._where(chosen)
         rows = self._db.execute(
-            "SELECT strategy, symbol, side, leg, reason, regime, distance, exit_at / 3600000 % 24,"
-            " (exit_at / 86400000 + 3) % 7, (exit_at - ?) / ?, count(*), sum(hit) FROM rows"
-            f" WHERE {where} GROUP BY {', '.join(str(_TREND[name] + 1) for name in by) or '1'}, 10",  # noqa: S608 - own names
+            _select(
+                "strategy, symbol, side, leg, reason, regime, distance, exit_at / 3600000 % 24,"
+                " (exit_at / 86400000 + 3) % 7, (exit_at - ?) / ?, count(*), sum(hit) FROM rows",
+                where,
+                f"GROUP BY {', '.join(str(_TREND[name] + 1) for name in by) or '1'}, 10",
+            ),
             (start, width, *parameters),
         )
         found: dict[Group, dict[int, tuple[int, int]]] = {}
         for row in rows:
-            group = tuple(self._of_row(name, row) for name in by)
+            group = tuple(self._named(name, row[_TREND[name]]) for name in by)
             buckets = found.setdefault(group, {})
             count, hits = buckets.get(row[9], (0, 0))
             buckets[row[9]] = (count + row[10], hits + row[11])
         return found
-
-    def _of_row(self, dimension: Dimension, row: tuple[Any, ...]) -> str | int:
-        value = row[_TREND[dimension]]
-        if dimension is Dimension.SIDE:
-            return SIDES[value].value
-        if dimension in {Dimension.LEG, Dimension.HOUR, Dimension.WEEKDAY, Dimension.DISTANCE}:
-            return int(value)
-        return self._names[value]
 
     def equity(self, chosen: Selection, points: int = 400) -> list[tuple[Millis, Money]]:
         """Return the running profit of all exits in time, thinned to about `points` but never the last."""
@@ -327,8 +324,12 @@ class MetricsQuery:
         """Yield positions, each with its attempts together, in the order of their last exits."""
         where, parameters = self._where(chosen)
         rows = self._db.execute(
-            "SELECT max(exit_at), strategy, count(*), sum(hit), group_concat(profit), group_concat(risk), count(risk) FROM rows"
-            f" WHERE {where} GROUP BY strategy, symbol, side, entry_at ORDER BY max(exit_at), min(n)",  # noqa: S608 - own names
+            _select(
+                "max(exit_at), strategy, count(*), sum(hit), group_concat(profit), group_concat(risk), count(risk)"
+                " FROM rows",
+                where,
+                "GROUP BY strategy, symbol, side, entry_at ORDER BY max(exit_at), min(n)",
+            ),
             parameters,
         )
         for at, strategy, attempts, hits, profits, risks, with_risk in rows:
@@ -340,8 +341,12 @@ class MetricsQuery:
         """Return the closed positions that lost most, worst first."""
         where, parameters = self._where(chosen, strategy="policy", at="at")
         rows = self._db.execute(
-            "SELECT symbol, side, at, opened_at, policy, reason, pnl, fees, r, entry, average_exit, quantity, stop"
-            f" FROM closes WHERE pnl IS NOT NULL AND {where} ORDER BY CAST(pnl AS REAL), at LIMIT ?",  # noqa: S608 - own names
+            _select(
+                "symbol, side, at, opened_at, policy, reason, pnl, fees, r, entry, average_exit, quantity, stop"
+                " FROM closes",
+                f"pnl IS NOT NULL AND {where}",
+                "ORDER BY CAST(pnl AS REAL), at LIMIT ?",
+            ),
             (*parameters, count),
         )
         return [
@@ -370,29 +375,30 @@ class MetricsQuery:
             "SELECT n FROM rows WHERE symbol = ? AND side = ? AND exit_at BETWEEN ? AND ? ORDER BY leg, n",
             (self._numbers[closed.key.symbol], SIDES.index(closed.key.side), closed.opened_at, closed.at),
         )
-        return [n & (1 << 40) - 1 for (n,) in rows]
+        return [row_of(n) for (n,) in rows]
 
     def measured(self, numbers: list[int]) -> dict[int, tuple[Measured, str]]:
         """Return attempts by their row number in the journal, as measured, each with the regime of its first plan."""
         marks = ",".join("?" * len(numbers))
-        places = [1 << 40 | number for number in numbers]
-        rows = self._db.execute(f"SELECT {ROW_COLUMNS}, n FROM rows WHERE n IN ({marks})", places)  # noqa: S608 - question marks only
-        return {row[-1] & (1 << 40) - 1: (_measured(row[:-1]), self._names[row[5]]) for row in rows}
+        places = [numbered(1, number) for number in numbers]
+        rows = self._db.execute(_select(f"{ROW_COLUMNS}, n FROM rows", f"n IN ({marks})"), places)
+        return {row_of(row[-1]): (_measured(row[:-1]), self._names[row[5]]) for row in rows}
 
     def _count(self, table: str, condition: str, parameters: list[int]) -> int:
-        return int(self._db.execute(f"SELECT count(*) FROM {table} WHERE {condition}", parameters).fetchone()[0])  # noqa: S608 - own names
+        return int(self._db.execute(_select(f"count(*) FROM {table}", condition), parameters).fetchone()[0])
 
     def _nth(self, table: str, column: str, condition: str, parameters: list[int], rank: int) -> int:
         return int(
             self._db.execute(
-                f"SELECT {column} FROM {table} WHERE {condition} ORDER BY {column} LIMIT 1 OFFSET ?",  # noqa: S608 - own names
+                _select(f"{column} FROM {table}", condition, f"ORDER BY {column} LIMIT 1 OFFSET ?"),
                 (*parameters, rank),
             ).fetchone()[0]
         )
 
     def _spread(self, table: str, column: str, condition: str, parameters: list[int]) -> Spread | None:
         count, mean = self._db.execute(
-            f"SELECT count(*), avg({column}) FROM {table} WHERE {condition}", parameters  # noqa: S608 - own names
+            _select(f"count(*), avg({column}) FROM {table}", condition),
+            parameters,
         ).fetchone()
         if not count:
             return None
@@ -412,6 +418,11 @@ _TREND = {
     Dimension.HOUR: 7,
     Dimension.WEEKDAY: 8,
 }
+
+
+def _select(what: str, condition: str, tail: str = "") -> str:
+    """Return a statement made of this module's own words; whatever comes from outside is a parameter of it."""
+    return f"SELECT {what} WHERE {condition} {tail}"
 
 
 def _measured(row: tuple[Any, ...]) -> Measured:

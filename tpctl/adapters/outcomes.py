@@ -5,16 +5,17 @@ none, an exit before its entry or a target of nothing is refused with what is wr
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Attempt, Outcome, PositionSide
+from tpctl.exits.instrument import PositionSide
+from tpctl.exits.model import Attempt, Outcome
 from tpctl.exits.scoring import fold
 from tpctl.exits.units import Millis, parse_decimal, plain
 
@@ -25,7 +26,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN = tuple(field.name for field in fields(Attempt))
 _OPTIONAL = frozenset({"premature", "missed_usd"})
 _TIMES = frozenset({"entry_time", "exit_time"})
-_PRICES = frozenset({"entry_price", "target_price", "exit_price", "quantity"})
 _WRITE = "write the record as 'man tpctl' describes it, one JSON object a line"
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -61,7 +61,7 @@ def outcome_line(attempt: Attempt) -> str:
 
 
 def outcome_fields(attempt: Attempt) -> dict[str, object]:
-    """Return an attempt's fields in the contract's form: decimals as text, times RFC 3339; unknown ones are left out."""
+    """Return an attempt's fields in the contract's form: decimals as text, times RFC 3339, what is unknown left out."""
     row: dict[str, object] = {}
     for name in _KNOWN:
         value = getattr(attempt, name)
@@ -110,33 +110,41 @@ def differing(one: Attempt, other: Attempt) -> tuple[str, ...]:
     )
 
 
-def _value(name: str, raw: object) -> Any:  # noqa: PLR0911 - one line per kind of field reads best as one list
-    if raw is None:
-        if name in _OPTIONAL:
-            return None
-        raise InputsError(f"{name} is null", _WRITE)
+def _value(name: str, raw: object) -> Any:
+    if raw is None and name in _OPTIONAL:
+        return None
     if name == "premature":
         if not isinstance(raw, bool):
             raise InputsError(f"premature {raw!r} is neither true nor false", _WRITE)
         return raw
-    if not isinstance(raw, str) or isinstance(raw, bool):
+    if not isinstance(raw, str):
         raise InputsError(f"{name} {raw!r} is not a value", _WRITE)
-    if name in _TIMES:
-        return _time(name, raw)
-    if name == "leg":
-        if not (raw.isascii() and raw.isdecimal() and 1 <= int(raw[:6]) <= 99_999 and len(raw) <= 5):
-            raise InputsError(f"leg {raw!r} is not a number from 1", _WRITE)
-        return int(raw)
-    if name == "position_side":
-        return _choice(PositionSide, name, raw)
-    if name == "outcome":
-        return _choice(Outcome, name, raw)
-    if name in _PRICES or name in {"profit_usd", "missed_usd"}:
-        value = parse_decimal(raw, name)
-        if name in _PRICES and value <= 0:
-            raise InputsError(f"{name} {raw!r} is not above zero", _WRITE)
-        return value
-    return _text(name, raw)
+    return _READERS.get(name, _text)(name, raw)
+
+
+def _leg(name: str, raw: str) -> int:
+    if not (raw.isascii() and raw.isdecimal() and len(raw) <= 5 and int(raw) >= 1):
+        raise InputsError(f"{name} {raw!r} is not a number from 1", _WRITE)
+    return int(raw)
+
+
+def _above_zero(name: str, raw: str) -> Decimal:
+    value = parse_decimal(raw, name)
+    if value <= 0:
+        raise InputsError(f"{name} {raw!r} is not above zero", _WRITE)
+    return value
+
+
+def _money(name: str, raw: str) -> Decimal:
+    return parse_decimal(raw, name)
+
+
+def _side(name: str, raw: str) -> PositionSide:
+    return _choice(PositionSide, name, raw)
+
+
+def _outcome(name: str, raw: str) -> Outcome:
+    return _choice(Outcome, name, raw)
 
 
 def _text(name: str, raw: str) -> str:
@@ -165,5 +173,20 @@ def _time(name: str, raw: str) -> Millis:
     return at
 
 
-def _refuse_constant(text: str) -> Mapping[str, object]:
+_READERS: Mapping[str, Callable[[str, str], object]] = {
+    "position_side": _side,
+    "leg": _leg,
+    "entry_time": _time,
+    "entry_price": _above_zero,
+    "target_price": _above_zero,
+    "exit_time": _time,
+    "exit_price": _above_zero,
+    "quantity": _above_zero,
+    "profit_usd": _money,
+    "outcome": _outcome,
+    "missed_usd": _money,
+}
+
+
+def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a JSON number")

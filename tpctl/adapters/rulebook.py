@@ -25,7 +25,7 @@ from tpctl.adapters.rules import (
     symbol_rows,
 )
 from tpctl.exits.errors import InputsError, RateLimitedError, StateFileError, UnavailableError
-from tpctl.exits.model import Bracket, Instrument, Unavailable
+from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.units import Millis
 
 DEFAULT_TTL_MS: Millis = 3_600_000

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Bracket, Instrument
+from tpctl.exits.instrument import Bracket, Instrument
 from tpctl.exits.units import ONE, ZERO, trimmed
 
 Payload: TypeAlias = Mapping[str, Any]

@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from tpctl.exits.errors import InputsError, TpctlError
 from tpctl.exits.events import ContextRead
+from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.liquidation import maintenance
-from tpctl.exits.model import Bracket, Context, Instrument, MarginMode, Position, PositionKey, Regime, Unavailable
+from tpctl.exits.model import Context, MarginMode, Position, PositionKey, Regime
 from tpctl.exits.units import ZERO, Millis, Money, Price, Ratio
 from tpctl.market.ranges import atr
 from tpctl.market.regime import regime

@@ -15,8 +15,8 @@ from decimal import Decimal
 from tpctl.exits.episode import Episode, State
 from tpctl.exits.events import Withheld
 from tpctl.exits.ids import Role, is_ours
+from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceIntent, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import Instrument
 from tpctl.exits.quantize import market_limits, market_step
 from tpctl.exits.units import Quantity, plain
 from tpctl.ports import Admitted

@@ -6,8 +6,7 @@ Start and recovery are one path: a journal with no positions gives an empty stat
 from collections.abc import Iterable, Iterator
 
 from tpctl.adapters.codec import CodecError, decode, encode
-from tpctl.adapters.journal import Journal
-from tpctl.adapters.journal_reader import EpisodeRow, PositionRow
+from tpctl.adapters.journal_reader import EpisodeRow, JournalReader, PositionRow
 from tpctl.exits.episode import Episode, Phase, Scope, State
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.model import PositionKey
@@ -51,7 +50,7 @@ def _row(episode: Episode, *, closed: bool) -> EpisodeRow:
     )
 
 
-def load_state(journal: Journal, account: str, rules: ExitRules, scope: Scope) -> State:
+def load_state(journal: JournalReader, account: str, rules: ExitRules, scope: Scope) -> State:
     """Return the state the journal remembers; raises `StateFileError` where it cannot be read."""
     episodes: dict[PositionKey, Episode] = {}
     lives: dict[PositionKey, int] = {}

@@ -31,7 +31,7 @@ from tpctl.ports import Clock, Exchange, Feed
 _TICK_MS = 1_000
 # Reads of the account are at least this far apart, so that agreeing reads are different reads.
 _READ_SPACING_MS = 1_000
-# A regular read writes every position anew; this is for a run whose reads fail or are far apart.
+# How much of the quiet changes, above all of a trail's peak, a crash may cost.
 _CHECKPOINT_MS = 60_000
 # A week of one-minute candles; what an older run left is not judged.
 _MAX_CANDLES = 10_080
@@ -239,7 +239,8 @@ class Watch:
             self._missing = self._missing or self._reads > 0
         decision = step(self.state, event)
         lasting = bool(decision.intents or decision.notes or decision.attempts)
-        quiet = isinstance(event, MarkPrice | Tick)
+        # What a mark, the time or a read of the account changed without a consequence is seen again after a restart.
+        quiet = isinstance(event, MarkPrice | Tick | Snapshot)
         if lasting or (decision.changed and not quiet):
             self._commit(event, decision)
         else:

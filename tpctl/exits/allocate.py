@@ -13,7 +13,8 @@ from fractions import Fraction
 from itertools import combinations
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Instrument, Reason
+from tpctl.exits.instrument import Instrument
+from tpctl.exits.model import Reason
 from tpctl.exits.quantize import Direction, market_limits, market_step, quantity_for_notional, snap, whole_steps
 from tpctl.exits.units import ZERO, Price, Quantity, plain, trimmed
 

@@ -46,7 +46,9 @@ def see_answer(draft: Draft, at: Millis, client_id: str, answer: Answer, *, canc
             draft.set_order(client_id, state=OrderState.GONE)
             draft.tell(NoteKind.CANCELLED, f"{own.role.label}: overtaken by a fill", client_id=client_id)
         case Withheld(reason=reason, retry=True):
-            _see_refusal(draft, own, None, reason)
+            draft.set_order(client_id, state=OrderState.REFUSED)
+            draft.tell(NoteKind.DEGRADED, f"{own.role.label} order withheld: {reason}", client_id=client_id)
+            draft.failed(slot_of(own))
         case Withheld():
             draft.set_order(client_id, state=OrderState.WITHHELD)
         case Refused(code=code) if code == _DUPLICATE_ID:
@@ -66,7 +68,7 @@ def _tell_accepted(draft: Draft, own: OwnOrder) -> None:
     )
 
 
-def _see_refusal(draft: Draft, own: OwnOrder, code: int | None, text: str) -> None:
+def _see_refusal(draft: Draft, own: OwnOrder, code: int, text: str) -> None:
     draft.set_order(own.client_id, state=OrderState.REFUSED, code=code)
     draft.tell(NoteKind.REJECTED, text, order=own.role.label, code=code, client_id=own.client_id, trigger=own.trigger)
     draft.failed(slot_of(own))

@@ -30,8 +30,9 @@ from tpctl.exits.events import (
 )
 from tpctl.exits.fills import see_fill
 from tpctl.exits.ids import Role, generation_of, is_ours
+from tpctl.exits.instrument import OrderSide, PositionSide
 from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
-from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, OrderSide, PositionKey, PositionSide
+from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, PositionKey
 from tpctl.exits.progress import end_episode, on_time, progress, watch_protection
 from tpctl.exits.quiet import awake, catch_up, quiet_mark, still_quiet
 from tpctl.exits.reconcile import reconcile
@@ -157,9 +158,7 @@ def _on_mark(state: State, event: MarkPrice) -> Decision:
 
 def _with_quiet(state: State, quiet: Mapping[str, QuietMark]) -> State:
     # Built directly: `replace` costs more than all the rest of a quiet mark.
-    return State(
-        state.account, state.rules, state.mode, state.scope, state.episodes, state.lives, quiet, state.orphans
-    )
+    return State(state.account, state.rules, state.mode, state.scope, state.episodes, state.lives, quiet, state.orphans)
 
 
 def _on_tick(state: State, at: Millis) -> Decision:

@@ -9,19 +9,9 @@ from decimal import Decimal
 from enum import StrEnum
 
 from tpctl.exits.ids import Role
+from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import Intent
-from tpctl.exits.model import (
-    Attempt,
-    Book,
-    Context,
-    Fill,
-    Instrument,
-    LiveOrder,
-    Note,
-    Plan,
-    PositionKey,
-    PositionMode,
-)
+from tpctl.exits.model import Attempt, Book, Context, Fill, LiveOrder, Note, Plan, PositionKey, PositionMode
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import ZERO, Millis, Money, Price, Quantity, Ratio
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
-from tpctl.exits.model import Context, Fill, Instrument, LiveOrder, Position, PositionKey, PositionMode
+from tpctl.exits.instrument import Instrument
+from tpctl.exits.model import Context, Fill, LiveOrder, Position, PositionKey, PositionMode
 from tpctl.exits.units import Millis, Price, Quantity
 
 
@@ -174,4 +175,3 @@ Event: TypeAlias = (
     | StreamLost
     | Released
 )
-

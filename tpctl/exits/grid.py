@@ -10,7 +10,8 @@ from decimal import Context, Decimal
 
 from tpctl.exits.allocate import allocate
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Instrument, Leg, PositionKey, Reason, Trail
+from tpctl.exits.instrument import Instrument
+from tpctl.exits.model import Leg, PositionKey, Reason, Trail
 from tpctl.exits.quantize import Direction, check_price, market_limits, round_stop, round_tp, snap
 from tpctl.exits.rules import StopRules
 from tpctl.exits.stages import Sketch

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
-from tpctl.exits.model import Leg, Reason, Regime, Unavailable
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import Leg, Reason, Regime
 from tpctl.exits.rules import LadderRules
 from tpctl.exits.units import ONE, Money, Ratio, trimmed
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Bracket, PositionSide
+from tpctl.exits.instrument import Bracket, PositionSide
 from tpctl.exits.units import ZERO, Money, Price, Quantity, plain, trimmed
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import ONE, ZERO, Price, Ratio, trimmed
 
 MODEL = "driftless log-price diffusion at the daily volatility"

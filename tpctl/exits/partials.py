@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import PositionSide
+from tpctl.exits.instrument import PositionSide
 from tpctl.exits.units import Price, Ratio, trimmed
 
 # exit-rules 10: from this profit on, levels as (numerator, denominator) of the way to the target, and their fraction.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from tpctl.exits.model import Instrument, OrderKind, PositionSide
+from tpctl.exits.instrument import Instrument, OrderKind, PositionSide
 from tpctl.exits.quantize import (
     Direction,
     FilterCheck,

@@ -11,17 +11,10 @@ from decimal import Decimal
 
 from tpctl.exits.errors import InputsError
 from tpctl.exits.grid import Site, place_levels, place_stop
+from tpctl.exits.instrument import Instrument, Unavailable
 from tpctl.exits.ladder import LadderInputs, Levels
 from tpctl.exits.liquidation import check_leverage
-from tpctl.exits.model import (
-    Context,
-    Instrument,
-    Plan,
-    Policy,
-    PositionKey,
-    Reason,
-    Unavailable,
-)
+from tpctl.exits.model import Context, Plan, Policy, PositionKey, Reason
 from tpctl.exits.quantize import check_status
 from tpctl.exits.risk import RiskEffect, risk_effect
 from tpctl.exits.rules import ExitRules

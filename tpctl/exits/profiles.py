@@ -6,8 +6,9 @@ known one silently: the normal profile serves, and a reason says so.
 
 from dataclasses import dataclass
 
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.ladder import Levels
-from tpctl.exits.model import Reason, Regime, Trail, Unavailable
+from tpctl.exits.model import Reason, Regime, Trail
 from tpctl.exits.rules import Profile, ProfileRules, TrailRules
 from tpctl.exits.units import ONE, Ratio, trimmed
 

@@ -10,10 +10,11 @@ from tpctl.exits.draft import SETTLE_MS, STUCK_MS, Draft, tighter
 from tpctl.exits.episode import LegStatus, OrderState, Phase
 from tpctl.exits.fills import release_unclaimed
 from tpctl.exits.ids import Role
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import ReadAccount, ReadContext
 from tpctl.exits.ladder import adjust_live
 from tpctl.exits.legs import fees_of, record_hits, record_misses
-from tpctl.exits.model import NoteKind, Unavailable
+from tpctl.exits.model import NoteKind
 from tpctl.exits.quantize import round_tp
 from tpctl.exits.reconcile import begin_close
 from tpctl.exits.size import fit_legs, settle_difference

@@ -23,7 +23,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Instrument, OrderKind, OrderSide, PositionSide
+from tpctl.exits.instrument import Instrument, OrderKind, OrderSide, PositionSide
 from tpctl.exits.units import ZERO, Money, Price, Quantity, plain, trimmed
 
 # Own contexts, so that no caller's precision can round a value; what they cannot hold exactly raises instead.

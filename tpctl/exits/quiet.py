@@ -11,7 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from tpctl.exits.episode import Episode, LegStatus, OrderState, OwnOrder, Phase, QuietMark, State
-from tpctl.exits.model import PositionSide, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.trailing import peak_profit, rearm
 from tpctl.exits.units import ONE, ZERO, Millis, Price

@@ -15,8 +15,9 @@ from tpctl.exits.allocate import slices
 from tpctl.exits.draft import SETTLE_MS, STUCK_MS, Draft, leg_slot, tell_placed
 from tpctl.exits.episode import LegState, LegStatus, OrderState, OwnOrder, Phase
 from tpctl.exits.ids import Role
+from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import Book, Instrument, NoteKind
+from tpctl.exits.model import Book, NoteKind
 from tpctl.exits.size import is_dust
 from tpctl.exits.units import ZERO, Millis, Price, Quantity
 

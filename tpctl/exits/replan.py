@@ -9,8 +9,9 @@ from tpctl.exits.draft import Draft, tighter
 from tpctl.exits.episode import Episode, LegState, LegStatus, Phase
 from tpctl.exits.errors import InputsError
 from tpctl.exits.events import ContextRead
+from tpctl.exits.instrument import Instrument
 from tpctl.exits.legs import carry_over
-from tpctl.exits.model import Instrument, NoteKind, Plan
+from tpctl.exits.model import NoteKind, Plan
 from tpctl.exits.planner import PlanRequest, plan_exits
 from tpctl.exits.progress import move_stop
 from tpctl.exits.quantize import market_step, round_stop, round_tp

@@ -7,8 +7,9 @@ shapes plans: no risk reading may block, delay or shrink a reduce.
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.ladder import signed_percent
-from tpctl.exits.model import Reason, RiskReadings, Unavailable
+from tpctl.exits.model import Reason, RiskReadings
 from tpctl.exits.rules import RiskRules
 from tpctl.exits.units import ONE, trimmed
 

@@ -12,7 +12,8 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import TypedDict
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Attempt, Outcome, PositionSide, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import Attempt, Outcome
 from tpctl.exits.units import ONE, ZERO, Millis, Money, Price, Quantity, trimmed
 
 # exit-rules 12: how long the path after a miss is watched.

@@ -13,9 +13,10 @@ from tpctl.exits.allocate import allocate
 from tpctl.exits.draft import SETTLE_MS, Draft
 from tpctl.exits.episode import Episode, LegState, LegStatus, OrderState, Phase
 from tpctl.exits.errors import InputsError
+from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import ReadAccount
 from tpctl.exits.legs import carry_over
-from tpctl.exits.model import Instrument, NoteKind
+from tpctl.exits.model import NoteKind
 from tpctl.exits.quantize import market_limits
 from tpctl.exits.units import ONE, ZERO, Millis, Price, Quantity
 

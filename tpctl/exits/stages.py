@@ -10,6 +10,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from tpctl.exits.errors import InputsError
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.ladder import (
     LadderInputs,
     Levels,
@@ -19,7 +20,7 @@ from tpctl.exits.ladder import (
     show_split,
     signed_percent,
 )
-from tpctl.exits.model import Context, Policy, Reason, Trail, Unavailable
+from tpctl.exits.model import Context, Policy, Reason, Trail
 from tpctl.exits.profiles import choose_profile, profile_levels, profile_trail, settle_callback
 from tpctl.exits.risk import RiskEffect
 from tpctl.exits.rules import ExitRules

@@ -11,9 +11,10 @@ from decimal import Decimal
 from typing import Protocol, TypeAlias
 
 from tpctl.exits.errors import InputsError
+from tpctl.exits.instrument import Bracket, Instrument, PositionSide, Unavailable
 from tpctl.exits.ladder import signed_percent
 from tpctl.exits.liquidation import liquidation_price
-from tpctl.exits.model import Bracket, Instrument, PositionKey, PositionSide, Reason, Unavailable
+from tpctl.exits.model import PositionKey, Reason
 from tpctl.exits.quantize import round_stop
 from tpctl.exits.rules import ExecutionRules, StopRules, TargetRules
 from tpctl.exits.units import ONE, ZERO, Money, Price, Quantity, Ratio, parse_positive, trimmed

@@ -6,8 +6,9 @@ Confidence and volatility shape both; an unavailable one leaves its scale at 1 a
 from dataclasses import dataclass
 from decimal import Decimal
 
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.ladder import Levels, show_distances, show_split, signed_percent
-from tpctl.exits.model import Reason, Unavailable
+from tpctl.exits.model import Reason
 from tpctl.exits.rules import StopRules, TargetRules
 from tpctl.exits.stops import confidence_scale, stop_distance, volatility_scale
 from tpctl.exits.units import ONE, ZERO, Ratio, trimmed

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Instrument, PositionSide
+from tpctl.exits.instrument import Instrument, PositionSide
 from tpctl.exits.quantize import round_stop
 from tpctl.exits.units import ONE, Millis, Price, Ratio, trimmed
 

@@ -29,7 +29,8 @@ from math import log, log10
 from statistics import median
 from typing import TypeAlias
 
-from tpctl.exits.model import Regime, Unavailable
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import Regime
 from tpctl.market.series import newest_run
 from tpctl.ports import Candle
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite
 
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.ports import Candle
 
 # A contract that printed one single price for this many bars is halted or dead; its volatility is not small, it is

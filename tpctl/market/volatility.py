@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import pairwise
 from math import log, sqrt
 
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import Ratio
 from tpctl.market.series import newest_run
 from tpctl.ports import Candle

@@ -21,6 +21,23 @@ def profile_env(config: Path | None, profile: str | None) -> tuple[str, str]:
     return settings.name, settings.profile.env.value
 
 
+def configured(config: Path | None) -> bool:
+    """Whether a configuration file is in force: the named one, or the default one where it exists."""
+    return config is not None or _default_config().exists()
+
+
+def profile_state(config: Path | None, profile: str | None, state_dir: Path | None) -> tuple[str, str, Path]:
+    """Return the profile's name, its environment and its state directory; raises `ConfigError` as `load` does."""
+    name = profile or "sim"
+    if config is None and name in {"sim", "demo", "live"} and not _default_config().exists():
+        place = state_dir or (_xdg("XDG_STATE_HOME", ".local/state") or _elsewhere("user_state_dir")) / name
+        return name, name, place
+    from tpctl.settings.load import load
+
+    settings = load(config, profile, state_dir)
+    return settings.name, settings.profile.env.value, settings.state_dir
+
+
 def cache_dir() -> Path:
     """Return the folder of files that can be fetched again."""
     return _xdg("XDG_CACHE_HOME", ".cache") or _elsewhere("user_cache_dir")

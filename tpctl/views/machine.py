@@ -8,11 +8,13 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tpctl.exits.errors import TpctlError
-from tpctl.exits.model import Note, Scalar
 from tpctl.exits.units import Millis, Ratio, plain
+
+if TYPE_CHECKING:
+    from tpctl.exits.model import Note, Scalar
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | Ratio | Scalar"
 
@@ -27,7 +29,7 @@ def rfc3339(at: Millis) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
 
 
-def event_line(note: Note, seq: int) -> str:
+def event_line(note: "Note", seq: int) -> str:
     """Return a note as one line of `tpctl.event/1`; `seq` is the number of the event in the journal.
 
     An integer under a key that ends in `_at` is a time; `reasons` is a list.
@@ -85,7 +87,7 @@ def error_line(error: TpctlError, retry_after_ms: int | None = None) -> str:
     return _line(record)
 
 
-def _field(name: str, value: Scalar) -> object:
+def _field(name: str, value: "Scalar") -> object:
     if name == "reasons" and isinstance(value, str):
         return [line for line in value.split("\n") if line]
     if name.endswith("_at") and isinstance(value, int):

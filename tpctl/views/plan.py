@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tpctl.exits.figures import Gain
-from tpctl.exits.model import LiveOrder, Reason, RiskReadings, Unavailable
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import LiveOrder, Reason, RiskReadings
 from tpctl.exits.odds import Odds
-from tpctl.exits.planned import Diff
+from tpctl.exits.planned import Diff, PlannedOrder
 from tpctl.exits.sheet import PlanSheet
 from tpctl.exits.units import Millis, Ratio, plain, trimmed
 
@@ -209,7 +210,8 @@ def _trail(sheet: PlanSheet) -> "dict[str, Json] | None":
         "activation": ratio_text(trail.activation),
         "fraction": trimmed(trail.share, 10),
         "schedule": [
-            {"profit": ratio_text(p), "callback": ratio_text(callback)} for p, callback in sheet.trail_schedule
+            {"profit": ratio_text(profit), "factor": trimmed(factor), "callback": ratio_text(callback)}
+            for (profit, factor), (_, callback) in zip(trail.schedule, sheet.trail_schedule, strict=True)
         ],
     }
 
@@ -246,10 +248,21 @@ def _inputs(sheet: PlanSheet) -> "dict[str, Json]":
 
 def _diff(diff: Diff) -> "dict[str, Json]":
     return {
-        "rests": [{"client_id": order.client_id, "resting": _live(live)} for order, live in diff.rests],
-        "due": [order.client_id for order in diff.due],
+        "running": diff.running,
+        "rests": [{**_order(order), "resting": _live(live)} for order, live in diff.rests],
+        "due": [_order(order) for order in diff.due],
         "extra": [_live(live) for live in diff.extra],
         "foreign": [_live(live) for live in diff.foreign],
+    }
+
+
+def _order(order: PlannedOrder) -> "dict[str, Json]":
+    return {
+        "role": order.role.label,
+        "leg": order.legs[0] if len(order.legs) == 1 else None,
+        "type": order.kind.value,
+        "trigger": None if order.trigger is None else plain(order.trigger),
+        "quantity": None if order.quantity is None else plain(order.quantity),
     }
 
 

@@ -6,7 +6,8 @@ Decides wording and layout only. Coloured is what an operator must not miss, and
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from tpctl.exits.model import Reason, Unavailable
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import Reason
 from tpctl.exits.planned import Diff
 from tpctl.exits.sheet import PlanSheet
 from tpctl.exits.units import Ratio, plain, trimmed
@@ -44,7 +45,7 @@ def _page(sheet: PlanSheet, fields: Sequence[str], *, quiet: bool, explain: bool
         return lines
     lines += ["", *_facts(sheet), "", "orders", *_order_lines(sheet, color=color)]
     if sheet.diff is not None:
-        lines += ["", "against live orders", *_diff_lines(sheet, sheet.diff)]
+        lines += ["", "against live orders", *_diff_lines(sheet.diff)]
     if sheet.warnings:
         lines += ["", "warnings", *(line for w in sheet.warnings for line in _wrapped(w.text))]
     if sheet.reasons:
@@ -184,10 +185,12 @@ def _order_lines(sheet: PlanSheet, *, color: bool) -> list[str]:
     return lines
 
 
-def _diff_lines(sheet: PlanSheet, diff: Diff) -> list[str]:
+def _diff_lines(diff: Diff) -> list[str]:
     lines = []
     rests = {order.client_id: live for order, live in diff.rests}
-    for order in sheet.orders:
+    if diff.running:
+        lines += _wrapped("compared with the plan watch keeps in its journal, as far as it has come")
+    for order in diff.wanted:
         live = rests.get(order.client_id)
         name = " ".join([order.role.label, *map(str, order.legs)])
         if live is None:

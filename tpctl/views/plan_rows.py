@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from tpctl.exits.figures import Gain
 from tpctl.exits.ids import Role
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.odds import Odds
 from tpctl.exits.planned import PlannedOrder
 from tpctl.exits.sheet import PlanSheet

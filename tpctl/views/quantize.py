@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tpctl.exits.model import Instrument
+from tpctl.exits.instrument import Instrument
 from tpctl.exits.placeable import Placement
 from tpctl.exits.quantize import FilterCheck
 from tpctl.exits.units import Millis, plain

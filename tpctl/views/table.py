@@ -15,7 +15,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tpctl.exits.model import Note, PositionSide, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import Note
 from tpctl.exits.units import plain, trimmed
 from tpctl.views.lines import Tone, clean, line, significant_places, told, tone
 from tpctl.views.streams import Streams

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from tpctl.exits.model import PositionKey, Unavailable
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import PositionKey
 from tpctl.exits.units import Millis, Money, Price, Quantity, Ratio
 
 

@@ -32,8 +32,9 @@ from tpctl.adapters.rules import parse_brackets, parse_instruments
 from tpctl.adapters.secrets import Secret
 from tpctl.exits.errors import ExchangeRejected, RateLimitedError, TpctlError, UnavailableError
 from tpctl.exits.events import Accepted, Answer, Refused, Unknown, Withheld
+from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceTakeProfit
-from tpctl.exits.model import Book, Bracket, Fill, Instrument, LiveOrder, Position, PositionMode, Unavailable
+from tpctl.exits.model import Book, Fill, LiveOrder, Position, PositionMode
 from tpctl.exits.units import Millis
 from tpctl.ports import Admitted, Candle, Fees, FundingFee, KeyRights, Premium, SymbolConfig, Wallet
 

@@ -19,7 +19,8 @@ from tpctl.adapters.binance_map.fields import (
     rows,
     text,
 )
-from tpctl.exits.model import MarginMode, Position, PositionKey, PositionMode, PositionSide, Unavailable
+from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import MarginMode, Position, PositionKey, PositionMode
 from tpctl.exits.units import Millis, Money, Ratio
 from tpctl.ports import Candle, Fees, FundingFee, KeyRights, Premium, SymbolConfig, Wallet
 

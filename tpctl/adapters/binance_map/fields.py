@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 
-from tpctl.exits.model import OrderKind, OrderSide, OrderStatus, PositionSide, WorkingType
+from tpctl.exits.instrument import OrderKind, OrderSide, PositionSide
+from tpctl.exits.model import OrderStatus, WorkingType
 from tpctl.exits.units import ZERO, Millis
 
 Row: TypeAlias = Mapping[str, Any]

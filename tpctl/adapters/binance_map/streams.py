@@ -28,7 +28,8 @@ from tpctl.adapters.binance_map.fields import (
     working_type,
 )
 from tpctl.exits.events import Event, Filled, LeverageChanged, MarkPrice, OrderSeen, PositionSeen
-from tpctl.exits.model import Book, Fill, LiveOrder, OrderStatus, PositionKey, PositionMode, PositionSide
+from tpctl.exits.instrument import PositionSide
+from tpctl.exits.model import Book, Fill, LiveOrder, OrderStatus, PositionKey, PositionMode
 from tpctl.exits.units import ZERO, Millis
 
 

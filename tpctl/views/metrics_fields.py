@@ -1,0 +1,171 @@
+"""How `metrics` shows its result to programs: the JSON contract, JSON lines, comma- or tab-separated rows.
+
+Decides names and form only; every figure comes with the report. Unavailable is null beside its reason, never a zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tpctl.adapters.metrics_query import Spread
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.statistics import Tally
+from tpctl.exits.targets import Level
+from tpctl.exits.units import Millis, trimmed
+from tpctl.views.metrics_report import FIELDS, NOT_RECORDED, MetricsReport, Row, group_key, value_of
+
+if TYPE_CHECKING:
+    from tpctl.views.machine import Json
+
+
+def put(row: "dict[str, Json]", name: str, value: "Json | Unavailable") -> None:
+    """Set a field; what is unavailable becomes null beside its reason. Decimals lose trailing zeros, no digit else."""
+    if isinstance(value, Unavailable):
+        row[name] = None
+        row[f"{name}_unavailable_reason"] = value.reason
+    else:
+        row[name] = trimmed(value) if isinstance(value, Decimal) else value
+
+
+def feedback_fields(tally: Tally) -> "dict[str, Json]":
+    """Return what training hears, in the contract's words."""
+    row: dict[str, Json] = {}
+    for name, value, reason in (
+        ("tp_hit_rate", tally.hit_rate, "no finished attempts"),
+        ("avg_slippage", tally.average_slippage, "no hits"),
+        ("premature_exit_rate", tally.premature_rate, "no finished attempts"),
+    ):
+        put(row, name, Unavailable(reason) if value is None else value)
+    return row
+
+
+def record_fields(report: MetricsReport, row: Row, names: Sequence[str] = FIELDS) -> "dict[str, Json]":
+    """Return one group in the contract's words."""
+    from tpctl.views.machine import rfc3339
+
+    found: dict[str, Json] = {
+        group_key(dimension): value for dimension, value in zip(report.by, row.group, strict=False)
+    }
+    for name in names:
+        value = value_of(row, name)
+        put(found, name, rfc3339(value) if name == "last_updated" and isinstance(value, int) else value)
+    if row.trend:
+        found["trend"] = [{"attempts": count, "hits": hits} for count, hits in row.trend]
+    return found
+
+
+def document_text(
+    report: MetricsReport, ts: Millis, place: tuple[str, str], names: Sequence[str], extra: "Mapping[str, Json]"
+) -> str:
+    """Return the report as `tpctl.metrics/1`; `place` is profile and env, `extra` the data some options add."""
+    from tpctl.views.machine import document
+
+    data: dict[str, Json] = {
+        "source": report.source,
+        "by": [dimension.value for dimension in report.by],
+        "min_attempts": report.min_attempts,
+        "records": [record_fields(report, row, names) for row in report.rows],
+        "totals": record_fields(report, report.totals),
+        "feedback": feedback_fields(report.totals.tally),
+        **_rest_fields(report),
+        "level": report.level.value,
+        "findings": findings_fields(report),
+        **extra,
+    }
+    for name, reason in NOT_RECORDED.items():
+        put(data, name, Unavailable(reason))
+    return document("metrics", ts, *place, "shadow", data, report.warnings)
+
+
+def findings_fields(report: MetricsReport) -> "list[Json]":
+    """Return every judged figure that is not as aimed at, worst first."""
+    found: list[tuple[int, dict[str, Json]]] = []
+    for row in report.rows:
+        for finding in row.findings:
+            if finding.level not in {Level.WARNING, Level.CRITICAL}:
+                continue
+            fields: dict[str, Json] = dict(zip(map(group_key, report.by), row.group, strict=False))
+            fields |= {"name": finding.name, "level": finding.level.value}
+            for name in ("value", "low", "high", "target"):
+                bound: Decimal | None = getattr(finding, name)
+                put(fields, name, Unavailable("too few for an interval") if bound is None else bound)
+            found.append((finding.level is not Level.CRITICAL, fields))
+    return [fields for _, fields in sorted(found, key=lambda item: item[0])]
+
+
+def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
+    rest = report.rest
+    found: dict[str, Json] = {}
+    names = ("naked_ms", "slippage", "positions", "stop_moves", "hit_probability")
+    if isinstance(rest, Unavailable):
+        for name in names:
+            put(found, name, rest)
+        return found
+    if rest.naked_ms is None:
+        put(found, "naked_ms", Unavailable("no position closed yet"))
+    else:
+        found["naked_ms"] = dict(zip(("count", "p50", "p99", "max"), rest.naked_ms, strict=True))
+    kinds = ([] if rest.slippage is None else [("take_profit", rest.slippage)]) + list(rest.stop_slippage.items())
+    found["slippage"] = [{"order": name, "against": "trigger", **spread_fields(spread)} for name, spread in kinds]
+    closes = rest.closes
+    positions: dict[str, Json] = {"closed": closes.count, "reasons": dict(closes.reasons), "with_r": closes.with_r}
+    for name, value in (("pnl", closes.pnl), ("exit_fees", closes.fees)):
+        put(positions, name, value)
+    put(
+        positions,
+        "mean_r",
+        Unavailable("no closed position has its first stop on record") if closes.mean_r is None else closes.mean_r,
+    )
+    found["positions"] = positions
+    found["stop_moves"] = dict(rest.stop_moves)
+    if rest.incidence is None:
+        put(found, "hit_probability", Unavailable("no finished attempts"))
+    else:
+        low, high = rest.incidence.estimate, rest.incidence.estimate + rest.incidence.unsettled
+        found["hit_probability"] = {"low": share_text(low), "high": share_text(min(1.0, high))}
+    return found
+
+
+def share_text(value: float) -> str:
+    """Return a computed share as plain digits, to nine places."""
+    return trimmed(Decimal(f"{value:.9f}"))
+
+
+def spread_fields(spread: Spread) -> "dict[str, Json]":
+    """Return the figures of some values in the contract's words."""
+    names = ("mean", "p50", "p90", "p99", "max")
+    values = (spread.mean, *spread.quantiles, spread.largest)
+    return {"count": spread.count, **{name: trimmed(value) for name, value in zip(names, values, strict=True)}}
+
+
+def csv_text(report: MetricsReport, names: Sequence[str]) -> str:
+    """Return the rows as comma-separated values with a header line; what is unavailable is empty."""
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*map(group_key, report.by), *names])
+    for row in report.rows:
+        fields = record_fields(report, row, names)
+        keys = (*map(group_key, report.by), *names)
+        writer.writerow(["" if fields[key] is None else fields[key] for key in keys])
+    return out.getvalue()
+
+
+def plain_text(report: MetricsReport, names: Sequence[str]) -> str:
+    """Return one tab-separated line per row, without a header; what is unavailable is `-`."""
+    lines = []
+    for row in report.rows:
+        fields = record_fields(report, row, names)
+        keys = (*map(group_key, report.by), *names)
+        lines.append("\t".join("-" if fields[key] is None else str(fields[key]) for key in keys) + "\n")
+    return "".join(lines)
+
+
+def jsonl_text(report: MetricsReport, names: Sequence[str]) -> str:
+    """Return one JSON object per row."""
+    import json
+
+    rows = (record_fields(report, row, names) for row in report.rows)
+    return "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)

@@ -1,0 +1,253 @@
+"""The HTML report of `metrics`: one file that opens offline, with its charts drawn inside it.
+
+Decides layout only. Nothing in the page is fetched and nothing in it runs: no script, no font, no image from elsewhere.
+Every text that came from a journal is escaped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from html import escape
+
+from tpctl.adapters.metrics_query import Closed
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.targets import Level, worst
+from tpctl.exits.units import Millis, Money
+from tpctl.views.machine import rfc3339
+from tpctl.views.metrics import cell, slippage_kinds, table_heads
+from tpctl.views.metrics_charts import HeatMap
+from tpctl.views.metrics_report import NOT_RECORDED, TABLE_FIELDS, MetricsReport, Row, shown_group
+from tpctl.views.metrics_svg import Point, equity_svg, heat_svg, trade_svg
+
+_CSS = """
+:root{--ink:#1c2330;--faint:#66728a;--grid:#e3e7ee;--good:#1f8a5b;--bad:#c23b3b;--line:#2b6cb0;--page:#f5f7fa;--card:#fff}
+@media(prefers-color-scheme:dark){:root{--ink:#e6eaf2;--faint:#93a0b8;--grid:#2b3446;--good:#4cc38a;--bad:#f07070;
+--line:#6cb2f5;--page:#10151f;--card:#182030}}
+*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);
+font:14px/1.5 ui-sans-serif,system-ui,-apple-system,"Segoe UI",sans-serif}
+main{max-width:960px;margin:0 auto;padding:28px 20px 60px}h1{font-size:22px;margin:0 0 2px}
+h2{font-size:15px;margin:0 0 10px}p{margin:4px 0}.faint{color:var(--faint)}
+section{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:16px 18px;margin-top:16px;
+overflow-x:auto}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:16px}
+.tile{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:12px 14px}
+.tile b{display:block;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
+.tile span{color:var(--faint);font-size:12px}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:13px}
+th{font-weight:500;color:var(--faint);text-align:right;padding:3px 8px;border-bottom:1px solid var(--grid);
+white-space:nowrap}td{text-align:right;padding:3px 8px;border-bottom:1px solid var(--grid);white-space:nowrap}
+th.left,td.left{text-align:left}tr.few td{color:var(--faint)}tr.warning td{color:#b7791f}
+tr.critical td{color:var(--bad)}
+tr.all td{font-weight:600;border-bottom:0}.good{color:var(--good)}.bad{color:var(--bad)}
+article{margin-top:14px;padding-top:12px;border-top:1px solid var(--grid)}
+article:first-of-type{border:0;margin:0;padding:0}
+h3{font-size:13px;margin:0 0 6px;font-weight:600}
+""".replace("\n", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One closed position to draw: its marks on record, its levels as (kind, label, price), its exits."""
+
+    closed: Closed
+    marks: tuple[Point, ...]
+    levels: tuple[tuple[str, str, Decimal], ...]
+    exits: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one report page shows."""
+
+    title: str
+    made_at: Millis
+    profile: str
+    env: str
+    report: MetricsReport
+    equity: tuple[tuple[Millis, Money], ...]
+    heats: tuple[HeatMap, ...]
+    trades: tuple[Trade, ...]
+
+
+def page_html(page: Page) -> str:
+    """Return the report as one HTML file."""
+    report = page.report
+    run = f"profile {escape(page.profile)} · env {escape(page.env)} · made {rfc3339(page.made_at)}"
+    parts = [
+        f"<h1>{escape(page.title)}</h1>",
+        f'<p class="faint">{run}{_span(report)}</p>',
+        _tiles(report),
+        _section("By " + ", ".join(dimension.value for dimension in report.by), _table(report)),
+        _section("Equity of exits, USD after exit fees", equity_svg(page.equity)),
+        *(
+            _section(f"Hits: {heat.title}", heat_svg(heat, report.min_attempts) + _legend(report))
+            for heat in page.heats
+        ),
+        _targets(report),
+        _exits(report),
+        _worst(page.trades),
+        _section("Not recorded", _not_recorded()),
+    ]
+    head = f"<title>{escape(page.title)}</title><style>{_CSS}</style>"
+    # Says to the browser what holds by construction: nothing is fetched, nothing runs.
+    policy = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{policy}'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}</head>'
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _span(report: MetricsReport) -> str:
+    if report.span is None:
+        return ""
+    first, last = report.span
+    return f" · exits from {rfc3339(first)} to {rfc3339(last)}"
+
+
+def _tiles(report: MetricsReport) -> str:
+    total = report.totals
+    tiles = [
+        (cell(total, "tp_hit_rate"), f"hit rate, 95% {cell(total, 'hit_rate_low')} to {cell(total, 'hit_rate_high')}"),
+        (cell(total, "tp_attempts"), f"attempts done, {cell(total, 'tp_open')} open"),
+        (cell(total, "profit_usd"), "profit of exits, USD"),
+        (cell(total, "avg_r"), "mean R of an attempt"),
+        (cell(total, "avg_slippage_pct"), "mean slippage of hits"),
+        (cell(total, "premature_exits"), f"exits too early, of {cell(total, 'premature_judged')} judged misses"),
+    ]
+    rest = report.rest
+    if not isinstance(rest, Unavailable) and rest.naked_ms is not None:
+        _, p50, p99, longest = rest.naked_ms
+        tiles.append((f"{p99} ms", f"naked time p99; p50 {p50} ms, longest {longest} ms"))
+    return (
+        '<div class="tiles">'
+        + "".join(
+            f'<div class="tile"><b>{escape(value)}</b><span>{escape(words)}</span></div>' for value, words in tiles
+        )
+        + "</div>"
+    )
+
+
+def _table(report: MetricsReport) -> str:
+    heads = "".join(
+        f"<th{' class=left' if number < len(report.by) else ''}>{escape(head)}</th>"
+        for number, head in enumerate(table_heads(report.by, TABLE_FIELDS))
+    )
+    rows = [_table_row(report, row) for row in report.rows]
+    if len(report.rows) > 1:
+        rows.append(_table_row(report, report.totals, total=True))
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>{_legend(report)}"
+
+
+def _table_row(report: MetricsReport, row: Row, *, total: bool = False) -> str:
+    groups = (
+        ["all", *[""] * (len(report.by) - 1)]
+        if total
+        else [shown_group(dimension, value) for dimension, value in zip(report.by, row.group, strict=True)]
+    )
+    level = worst(row.findings)
+    few = row.tally.attempts < report.min_attempts
+    kind = "all" if total else "few" if few else level.value if level in {Level.WARNING, Level.CRITICAL} else ""
+    cells = "".join(f"<td class=left>{escape(text)}</td>" for text in groups)
+    cells += "".join(f"<td>{escape(cell(row, name, report.min_attempts))}</td>" for name in TABLE_FIELDS)
+    return f'<tr class="{kind}">{cells}</tr>'
+
+
+def _legend(report: MetricsReport) -> str:
+    return f'<p class="faint">Pale or in parentheses: fewer than {report.min_attempts} attempts, no judgement.</p>'
+
+
+def _targets(report: MetricsReport) -> str:
+    rows = [
+        f'<tr class="{finding.level.value}">'
+        + "".join(f"<td class=left>{escape(shown_group(d, v))}</td>" for d, v in zip(report.by, row.group, strict=True))
+        + f"<td class=left>{escape(finding.name.replace('_', ' '))}</td><td>{_percent(finding.value)}</td>"
+        + f"<td>{_percent(finding.low)} to {_percent(finding.high)}</td><td>{_percent(finding.target)}</td>"
+        + f"<td class=left>{finding.level.value}</td></tr>"
+        for row in report.rows
+        for finding in row.findings
+        if finding.level in {Level.WARNING, Level.CRITICAL}
+    ]
+    if not rows:
+        judged = any(f.level is Level.OK for row in report.rows for f in row.findings)
+        words = "Every judged figure meets its target." if judged else "Too few attempts to judge."
+        return _section("Targets", f'<p class="faint">{words}</p>')
+    heads = "".join(f"<th class=left>{escape(d.value)}</th>" for d in report.by)
+    heads += "<th class=left>figure</th><th>value</th><th>95%</th><th>target</th><th class=left>verdict</th>"
+    return _section("Missed targets", f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+
+
+def _exits(report: MetricsReport) -> str:
+    rest = report.rest
+    if isinstance(rest, Unavailable):
+        return _section("Positions", f'<p class="faint">n/a: {escape(rest.reason)}</p>')
+    closes = rest.closes
+    r = "n/a" if closes.mean_r is None else f"{closes.mean_r:+.2f} R"
+    parts = [
+        f"<p>{closes.count} closed, PnL {closes.pnl:+,.2f} USD after exit fees of {closes.fees:,.2f}, mean {r}.</p>",
+        _counts("Closed by", {name.replace("_", "-"): count for name, count in closes.reasons.items()}),
+        _counts("Stops moved", rest.stop_moves),
+    ]
+    kinds = slippage_kinds(rest)
+    if kinds:
+        rows = "".join(
+            f"<tr><td class=left>{escape(name)}</td><td>{spread.count}</td><td>{_signed(spread.mean)}</td>"
+            + "".join(f"<td>{_signed(value)}</td>" for value in (*spread.quantiles, spread.largest))
+            + "</tr>"
+            for name, spread in kinds
+        )
+        heads = (
+            "<th class=left>slippage against the trigger, a loss positive</th><th>fills</th><th>mean</th><th>p50</th>"
+        )
+        parts.append(
+            f"<table><thead><tr>{heads}<th>p90</th><th>p99</th><th>max</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+    return _section("Positions", "".join(parts))
+
+
+def _counts(words: str, counts: object) -> str:
+    items = dict(counts) if isinstance(counts, dict) else {}
+    if not items:
+        return ""
+    listed = " · ".join(f"{escape(name)} {count}" for name, count in items.items())
+    return f'<p><span class="faint">{escape(words)}:</span> {listed}</p>'
+
+
+def _worst(trades: Sequence[Trade]) -> str:
+    if not trades:
+        return ""
+    articles = []
+    for trade in trades:
+        closed = trade.closed
+        r = "" if closed.r is None else f", {closed.r:+.2f} R"
+        marks = f"{len(trade.marks)} marks on record" if trade.marks else "no price path on record"
+        articles.append(
+            f'<article><h3>{escape(str(closed.key))} <span class="bad">{closed.pnl:+,.2f} USD{r}</span></h3>'
+            f'<p class="faint">{escape(closed.strategy or "n/a")} · closed by {escape(closed.reason.replace("_", "-"))}'
+            f" · {rfc3339(closed.at)} · {marks}</p>"
+            f"{trade_svg(trade.marks, trade.levels, trade.exits)}</article>"
+        )
+    words = (
+        '<p class="faint">Marks are those a decision or a read of the account left in the journal, not every tick.</p>'
+    )
+    return _section("Worst trades", "".join(articles) + words)
+
+
+def _not_recorded() -> str:
+    rows = "".join(
+        f"<tr><td class=left>{escape(name)}</td><td class=left>{escape(reason)}</td></tr>"
+        for name, reason in NOT_RECORDED.items()
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+
+
+def _percent(value: Decimal | None) -> str:
+    return "n/a" if value is None else f"{value * 100:.2f}%"
+
+
+def _signed(value: Decimal) -> str:
+    return f"{value * 100:+.3f}%"
