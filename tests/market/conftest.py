@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tpctl.adapters.price_files import read_prices
 from tpctl.market.risk.course import Course, market_course
 from tpctl.market.risk.prices import Panel, build_panel
 
 
 @pytest.fixture(scope="session")
 def recorded(shared_data: Path) -> Panel:
-    from tpctl.adapters.price_files import read_prices
-
     files = [shared_data / "bars_15m_2022-01_2025-01.parquet", shared_data / "bars_1m_2025-01_02.parquet"]
     found = build_panel(read_prices(files))
     assert isinstance(found, Panel)

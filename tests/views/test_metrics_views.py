@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import replace
 from decimal import Decimal
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from metrics_desk import LIFE, START, VECTOR, random_attempts
@@ -196,7 +196,7 @@ def trade(pnl: str = "-4") -> Trade:
     ],
 )
 def test_charts_are_well_formed_and_fetch_nothing(svg: str) -> None:
-    root = ElementTree.fromstring(alone(svg))  # noqa: S314 - our own text
+    root = ET.fromstring(alone(svg))  # noqa: S314 - our own text
 
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "href" not in svg

@@ -3,7 +3,7 @@
 import sys
 from math import nan
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -21,8 +21,8 @@ def picture(values: list[float] | None = None, title: str = "stress & <risk>") -
     return Picture(title, at, (Curve("ESS", found, 8.0, 1.5, 2.5), Curve("systemic", found, 1.0, 0.6, 0.8)), dates)
 
 
-def elements(text: str, name: str) -> list[ElementTree.Element]:
-    return list(ElementTree.fromstring(text).iter(f"{{http://www.w3.org/2000/svg}}{name}"))  # noqa: S314 - our own
+def elements(text: str, name: str) -> list[ET.Element]:
+    return list(ET.fromstring(text).iter(f"{{http://www.w3.org/2000/svg}}{name}"))  # noqa: S314 - our own
 
 
 def test_a_drawing_is_well_formed_and_refers_to_nothing_outside() -> None:

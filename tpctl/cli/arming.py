@@ -7,7 +7,7 @@ profile's consent and its name besides.
 import sys
 
 from tpctl.exits.errors import CredentialsError, NotArmedError
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.ports import KeyRights
 from tpctl.settings.schema import Env, Settings
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tpctl import __version__
 from tpctl.cli import completion
-from tpctl.cli.manual import ENVIRONMENT, FILES, SAFETY, SCHEMAS
+from tpctl.cli.manual import DEFINITIONS, ENVIRONMENT, FILES, SAFETY, SCHEMAS
 from tpctl.cli.tree import CommandDoc, OptionDoc, describe
 from tpctl.exits.errors import EXIT_CODE_MEANINGS, ExitCode
 
@@ -81,6 +81,8 @@ def command_page(command: CommandDoc) -> str:
         rows = [(argument.value, argument.help) for argument in command.arguments]
         lines += _section("ARGUMENTS", *_terms(rows))
     lines += _section("OPTIONS", *_options(command.options))
+    if command.name in DEFINITIONS:
+        lines += _section("DEFINITIONS", *_terms(DEFINITIONS[command.name]))
     lines += _section("EXAMPLES")
     for example in command.examples:
         lines += [".TP", f".B {_roff(example.command)}", _roff(example.purpose)]

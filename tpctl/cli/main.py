@@ -36,9 +36,29 @@ ENTRIES: Mapping[str, Entry] = {
     "watch": Entry(
         "tpctl.cli.watch", "Guard open positions: plan, place and keep their exits on the exchange.", "Commands"
     ),
+    "plan": Entry(
+        "tpctl.cli.plan",
+        "Print the exact exit orders of positions, open or hypothetical, before anything is sent.",
+        "Commands",
+    ),
     "quantize": Entry(
         "tpctl.cli.quantize",
         "Round prices and quantities to what the exchange accepts, and say which rule refuses them.",
+        "Commands",
+    ),
+    "trail": Entry(
+        "tpctl.cli.trail",
+        "Show where each trail stands, when it tightens next, and why nothing changes where nothing does.",
+        "Commands",
+    ),
+    "risk": Entry(
+        "tpctl.cli.risk",
+        "Measure market and portfolio risk, and say what it does to take-profits and stops.",
+        "Commands",
+    ),
+    "metrics": Entry(
+        "tpctl.cli.metrics",
+        "Say how good the exits are: hit rates with their intervals, slippage, times, profit, and what was missed.",
         "Commands",
     ),
     "venue": Entry(

@@ -1,5 +1,8 @@
 """What tpctl(1) says beyond the command tree: safety, files, environment, JSON. Text only."""
 
+from collections.abc import Mapping
+
+from tpctl.cli.manual_risk import RISK
 from tpctl.exits.model import NoteKind
 
 SAFETY = (
@@ -24,6 +27,8 @@ SAFETY = (
 FILES = (
     ("~/.config/tpctl/config.toml", "Configuration, TOML. An unknown key is an error."),
     ("~/.local/state/tpctl/PROFILE/", "State of a profile: the journal, the metrics file, the lock and HALT."),
+    ("~/.cache/tpctl/rules-ENV.cache", "Trading rules of demo and live, fetched again when an hour old."),
+    ("~/.cache/tpctl/candles/ENV/", "Candles of demo and live, 15 minutes each; they can be fetched again."),
     ("~/.local/state/tpctl/crashes/", "Tracebacks of bugs, without local variables and secrets."),
 )
 ENVIRONMENT = (
@@ -31,7 +36,7 @@ ENVIRONMENT = (
     ("TPCTL_API_KEY_FILE", "File of mode 0600 with two lines, 'api_key = …' and 'api_secret = …'."),
     ("CREDENTIALS_DIRECTORY", "Set by systemd: the credential tpctl-PROFILE is read, in the same form."),
     ("TPCTL_API_KEY, TPCTL_API_SECRET", "Keys, where no file or credential holds them; a warning says so."),
-    ("XDG_CONFIG_HOME, XDG_STATE_HOME", "Move the files above."),
+    ("XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME", "Move the files above."),
 )
 SCHEMAS = (
     (
@@ -48,5 +53,53 @@ SCHEMAS = (
             "once it listens, with its addresses as data."
         ),
     ),
+    (
+        "tpctl.plan/1",
+        (
+            "The document of 'plan --json' and of -o FILE. data: plans[], rules_source{origin, fetched_at, "
+            "age_ms}. plans[]: symbol, position_side, hypothetical, generation, entry, mark, quantity, notional, "
+            "leverage, margin, margin_mode, policy, legs[]{leg, distance, trigger, fraction, quantity, pnl, "
+            "percent, r, r_before_fees, roi, odds, odds_bootstrap}, stop and backstop{distance, trigger, …}, "
+            "trail{callback, activation, fraction, schedule[]}, ratchet[]{after_leg, stop}, partials[]{price, "
+            "fraction, passed}, liquidation{price, distance, computed}, breakeven, breakeven_with_funding, "
+            "reward_risk, total, pnl, fee, funding{paid, next_at, rate, due}, risk{tp_factor, stop_factor, "
+            "tighten}, inputs, reasons[] and warnings[]{stage, code, text, before, after}, orders[] (what would "
+            "be sent, field by field), refused[]{client_id, filter, limit, code}, and with --diff or --check "
+            "diff{rests, due, extra, foreign}. Distances, percent, roi and fee are fractions; r is in multiples "
+            "of the stop distance; pnl, percent, r and roi are after fees. With --apply, data is "
+            "applied[]{symbol, position_side, generation, protected, orders[]} and orders_placed."
+        ),
+    ),
+    (
+        "tpctl.quantize/1",
+        (
+            "The document of 'quantize --json'. data: symbol, values[], rules_source{origin, fetched_at, age_ms}, and "
+            "rules with --show-rules. values[]: field (price, stop_price, qty), input, value, changed, placeable, "
+            "ticks (null where the rules have no step), filters[]{filter, ok, limit, code}."
+        ),
+    ),
+    (
+        "tpctl.trail/1",
+        (
+            "The document of 'trail --json'. data: trails[], and replay with --simulate or moves[] with --explain. "
+            "trails[]: symbol, position_side, peak_profit, original_callback, callback, next_callback, changed, "
+            "reason, schedule[]{profit, factor, callback, current}, levels[]{price, fraction, passed}, and the facts "
+            "they follow from. replay: style, entry, entry_time, moves[]{at, kind, price, peak, peak_profit, from, to, "
+            "callback, target, reason}, exit{at, price, trigger, cause, profit, held_ms}. moves[]: at, cause, from, "
+            "to, rule, inputs, alternative, order, answer."
+        ),
+    ),
+    (
+        "tpctl.risk/1",
+        (
+            "The document of 'risk --json'. data: readings{ess, systemic, correlation, heat, var_95, es_95}, each "
+            "{value, level (ok, warning, critical, null), source, window, age_ms, unavailable_reason, parts}; "
+            "effect{tp_factor, stop_factor, tighten, reasons[]}; others{} with open_risk and other levels of value at "
+            "risk; positions[], basket[], excluded[{symbol, reason}], and course{} with --plot. --backtest has data: "
+            "backtest{level, window_days, funding, tests[]}; --stress has data: stress{}. VaR and ES are shares of "
+            "equity, their parts the money."
+        ),
+    ),
     ("tpctl.error/1", "The last line of stderr under --json or --jsonl: code, kind, message, hint."),
 )
+DEFINITIONS: Mapping[str, tuple[tuple[str, str], ...]] = {"risk": RISK}

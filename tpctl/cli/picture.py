@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from tpctl.exits.episode import Episode, LegStatus, OrderState, Phase, State
 from tpctl.exits.ids import Role
-from tpctl.exits.model import Unavailable
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.quiet import catch_up
 from tpctl.exits.units import Millis, Price
 from tpctl.settings.schema import Settings

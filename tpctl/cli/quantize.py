@@ -33,7 +33,7 @@ from tpctl.cli.options import (
     parse_number,
 )
 from tpctl.exits.errors import ExitCode, InputsError, PartialError, UsageError
-from tpctl.exits.model import PositionSide
+from tpctl.exits.instrument import PositionSide
 from tpctl.exits.placeable import Field, Placement, Role, Terms, place
 from tpctl.exits.quantize import Direction
 from tpctl.exits.units import Millis
@@ -161,7 +161,7 @@ def quantize(
     output: Annotated[Format | None, typer.Option("--format", help="How to print.  [default: table]")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON (tpctl.quantize/1).")] = False,
     fields: Annotated[
-        str | None, typer.Option("--fields", metavar="LIST", help=f"Columns to print, of {','.join(COLUMNS)}.")
+        str | None, typer.Option("--fields", metavar="LIST", help=f"Columns to print, of: {', '.join(COLUMNS)}.")
     ] = None,
     profile: ProfileOption = None,
     config: ConfigOption = None,

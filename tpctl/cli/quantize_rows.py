@@ -14,7 +14,7 @@ import msgspec
 
 from tpctl.adapters.rulebook import RuleBook
 from tpctl.exits.errors import InputsError
-from tpctl.exits.model import Instrument
+from tpctl.exits.instrument import Instrument
 from tpctl.exits.placeable import Field, Terms, place, quick_check, rounded
 from tpctl.exits.units import parse_positive, plain
 

@@ -215,6 +215,7 @@ async def _simulated(options: WatchOptions, stack: AsyncExitStack) -> str:
         speed=options.speed,
         seed=options.seed,
         entries=options.entries,
+        held=True,
     )
     server = await stack.enter_async_context(open_twin(shape))
     return server.url

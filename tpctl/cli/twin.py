@@ -29,7 +29,10 @@ DEFAULT_SEED = 4
 
 @dataclass(frozen=True, slots=True)
 class TwinOptions:
-    """What shapes a twin; None is the default. Times are ms UTC of market time."""
+    """What shapes a twin; None is the default. Times are ms UTC of market time.
+
+    `held` keeps the market at its start until its reader asks for steps.
+    """
 
     market: tuple[Path, ...] = ()
     since: Millis | None = None
@@ -41,6 +44,7 @@ class TwinOptions:
     rules: Path | None = None
     brackets: Path | None = None
     port: int = 0
+    held: bool = False
 
 
 @asynccontextmanager
@@ -50,7 +54,12 @@ async def open_twin(options: TwinOptions) -> AsyncIterator[Served]:
     market = _recorded(options, rules) if options.market else _synthetic(options, rules)
     venue = Venue(rules, start_ms=market.start_ms)
     async with serve(
-        venue, market, _trader(options, market.symbols), port=options.port, speed=_speed(options.speed)
+        venue,
+        market,
+        _trader(options, market.symbols),
+        port=options.port,
+        speed=_speed(options.speed),
+        held=options.held,
     ) as server:
         yield server
 

@@ -15,21 +15,24 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from tpctl.engine.planning import generation_for, same_life
+from tpctl.engine.planning import generation_for
 from tpctl.exits.draft import Draft, tighter
-from tpctl.exits.episode import Episode, LegState, Phase, State
+from tpctl.exits.episode import Episode, LegState, LegStatus, Phase, State
 from tpctl.exits.errors import InputsError
 from tpctl.exits.facts import adopt_order
 from tpctl.exits.ids import Role, is_ours, parse_client_id
 from tpctl.exits.instrument import Instrument, PositionSide
 from tpctl.exits.model import Leg, LiveOrder, Plan, Policy, Position, PositionKey, Reason, Trail
-from tpctl.exits.planned import PlannedOrder, Standing, planned_orders, wanted_by
+from tpctl.exits.planned import PlannedOrder, Standing, Wanted, planned_orders, wanted_by
 from tpctl.exits.rules import ExecutionRules
-from tpctl.exits.units import Millis, Price, Ratio, parse_decimal, plain, trimmed
+from tpctl.exits.units import ONE, Millis, Price, Ratio, parse_decimal, plain, trimmed
 
 SCHEMA = "tpctl.plan/1"
 ENTRY_TOLERANCE = Ratio.percent("0.1")
 MARK_TOLERANCE = Ratio.percent("0.5")
+
+# Prices of the same trade are printed with different numbers of digits.
+_SAME_ENTRY = ONE.scaleb(-6)
 
 _MAKE_ANOTHER = "make the plan again: tpctl plan -o FILE"
 
@@ -200,6 +203,29 @@ def pin(state: State, plans: Sequence[tuple[Plan, Position]], live: Sequence[Liv
             known = _with_live(replace(state, lives=lives), _new_life(state.account, position, live, at), live, at)
         episodes[plan.key] = _pinned(known, plan)
     return replace(state, episodes=episodes, lives=lives, quiet={})
+
+
+def running_plan(episode: Episode, position: Position) -> Wanted | None:
+    """Return what a plan under way wants to rest now; None where the episode is not of this position's present life.
+
+    The stop stands where ratchet and trail have moved it, and take-profits that were reached are done.
+    """
+    if episode.plan is None or episode.stop is None or not same_life(episode, position):
+        return None
+    legs = tuple(
+        (leg.number, leg.trigger, leg.remaining)
+        for leg in episode.legs
+        if leg.status is LegStatus.WAITING and leg.remaining > 0
+    )
+    return Wanted(position.key, position.quantity, episode.stop, episode.backstop, legs)
+
+
+def same_life(episode: Episode, position: Position) -> bool:
+    """Whether an episode is about the position as it is now, and not about one that was closed meanwhile."""
+    if episode.phase is Phase.FLAT or episode.stated == 0:
+        return False
+    same_entry = abs(position.entry_price - episode.entry) <= _SAME_ENTRY * episode.entry
+    return same_entry and position.quantity <= episode.accounted
 
 
 def _with_live(state: State, episode: Episode, live: Sequence[LiveOrder], at: Millis) -> Episode:

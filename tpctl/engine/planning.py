@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from tpctl.adapters.binance_map.params import wire_order
-from tpctl.exits.episode import Episode, LegStatus, Phase
 from tpctl.exits.figures import Funding, breakeven_with_funding, gain, total_gain
 from tpctl.exits.ids import generation_of
 from tpctl.exits.instrument import Instrument, Unavailable
@@ -23,15 +22,13 @@ from tpctl.exits.rules import ExitRules, TrailRules
 from tpctl.exits.sheet import LegSheet, Liquidation, PlanSheet
 from tpctl.exits.stops import liquidation_room, ratchet_stop
 from tpctl.exits.trailing import callback_at
-from tpctl.exits.units import ONE, Millis, Price, Ratio, plain, trimmed
+from tpctl.exits.units import Millis, Price, Ratio, plain, trimmed
 from tpctl.market.odds_bootstrap import bootstrap_odds
 from tpctl.ports import Candle
 
 _HOUR_MS = 3_600_000
 # Our own liquidation price may differ this much from the exchange's before it is a warning (binance-usdm 4.9).
 _LIQUIDATION_TOLERANCE = Decimal("0.005")
-# Prices of the same trade are printed with different numbers of digits.
-_SAME_ENTRY = ONE.scaleb(-6)
 _NOT_HELD = Unavailable("the position is hypothetical")
 
 
@@ -125,29 +122,6 @@ def _diff(
     if running is not None:
         orders = planned_orders(running, request.instrument, "", rules.execution, standing)
     return compare(request.key, orders, standing.live or (), running=running is not None)
-
-
-def running_plan(episode: Episode, position: Position) -> Wanted | None:
-    """Return what a plan under way wants to rest now; None where the episode is not of this position's present life.
-
-    The stop stands where ratchet and trail have moved it, and take-profits that were reached are done.
-    """
-    if episode.plan is None or episode.stop is None or not same_life(episode, position):
-        return None
-    legs = tuple(
-        (leg.number, leg.trigger, leg.remaining)
-        for leg in episode.legs
-        if leg.status is LegStatus.WAITING and leg.remaining > 0
-    )
-    return Wanted(position.key, position.quantity, episode.stop, episode.backstop, legs)
-
-
-def same_life(episode: Episode, position: Position) -> bool:
-    """Whether an episode is about the position as it is now, and not about one that was closed meanwhile."""
-    if episode.phase is Phase.FLAT or episode.stated == 0:
-        return False
-    same_entry = abs(position.entry_price - episode.entry) <= _SAME_ENTRY * episode.entry
-    return same_entry and position.quantity <= episode.accounted
 
 
 def _refusals(orders: Sequence[PlannedOrder]) -> Iterator[Reason]:

@@ -31,6 +31,8 @@ from tpctl.ports import Clock, Exchange, Feed
 _TICK_MS = 1_000
 # Reads of the account are at least this far apart, so that agreeing reads are different reads.
 _READ_SPACING_MS = 1_000
+# Above this many symbols the orders of all are cheaper to list than those of each.
+_MOST_NARROW = 40
 # How much of the quiet changes, above all of a trail's peak, a crash may cost.
 _CHECKPOINT_MS = 60_000
 # A week of one-minute candles; what an older run left is not judged.
@@ -110,6 +112,8 @@ class Watch:
         self._read_reason: str | None = None
         self._read_at: Millis | None = None
         self._reads = 0
+        self._wide_due = True
+        self._wide_at: Millis | None = None
         self._read_failed = False
         self._missing = False
         self._publish_at: Millis = 0
@@ -148,10 +152,11 @@ class Watch:
 
     async def run(self) -> Summary:
         """Guard until stopped, the market ends, or the time is over; raise what cannot be survived."""
-        self._say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
-        await self._recover()
-        pump = self._begin(self._pump())
+        pump: asyncio.Task[None] | None = None
         try:
+            self._say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
+            await self._recover()
+            pump = self._begin(self._pump())
             while not self._stopping.is_set():
                 batch = await self._inbox.get()
                 for event in batch:
@@ -163,8 +168,9 @@ class Watch:
             self._fail(error)
             self._journal.release_reserve()
         finally:
-            pump.cancel()
-            await asyncio.wait({pump})
+            if pump is not None:
+                pump.cancel()
+                await asyncio.wait({pump})
             try:
                 await self._finish()
             finally:
@@ -312,7 +318,8 @@ class Watch:
             self._ticked_at = now
             self._apply(Tick(now))
             self._watch_halt(now)
-            if self._read_at is not None and now - self._read_at >= self._terms.reconcile_ms:
+            if self._wide_at is not None and now - self._wide_at >= self._terms.reconcile_ms:
+                self._wide_due = True
                 self._read_reason = self._read_reason or "the regular check"
         self._read_if_due()
         if self._dirty and now - self._checkpoint_at >= _CHECKPOINT_MS:
@@ -342,22 +349,33 @@ class Watch:
         self._reader = self._begin(self._read_account())
 
     async def _read_account(self) -> None:
-        """Read positions and both order books, of all symbols; a failed read is unknown, never empty.
+        """Read positions and both order books; a failed read is unknown, never empty.
 
-        It costs 90 of the request weight, at the regular interval 180 of 2400 a minute, and finds orphans anywhere.
+        The regular read lists the orders of all symbols, which finds orphans anywhere and costs 90 of the request
+        weight, 180 of 2400 a minute. A read in between, of which a busy minute may need dozens, lists those of the
+        known symbols at a weight of 2 each.
         """
         began = self._clock.now()
+        wide, self._wide_due = self._wide_due, False
+        if wide:
+            self._wide_at = began
         try:
             if self._missing:
                 self._missing = False
                 self._inbox.put_nowait(await self._missed())
             mode = await self._exchange.position_mode()
             positions = await self._exchange.positions()
-            orders = await self._exchange.open_orders()
+            symbols = {p.key.symbol for p in positions} | {key.symbol for key in self.state.episodes}
+            if wide or len(symbols) > _MOST_NARROW:
+                orders = await self._exchange.open_orders()
+            else:
+                found = [await self._exchange.open_orders(symbol) for symbol in sorted(symbols)]
+                orders = tuple(order for part in found for order in part)
         except CredentialsError as error:
             self._fail(error)
             return
         except TpctlError as error:
+            self._wide_due = wide
             self._read_reason = "the last read failed"
             self._missing = True
             if not self._read_failed:

@@ -6,8 +6,8 @@ nobody else's business.
 Beside the exchange's own addresses there are two of the twin's:
 - GET `/twin/v1/status`: `{"now","speed","step","done","symbols","env":"sim"}`, for a client that looks for its twin.
 - websocket `/twin/v1/pace`: lockstep. `{"op":"advance"}` takes the next step (market, trader, user events) when it is
-  due, at once at speed max, and sends its frames; from the first of them to the end of the connection the market moves
-  at no other time. `{"op":"sync"}` only sends waiting user events. Both then send `{"e":"barrier","E":now,"n":b}` on
+  due, at once at speed max, and sends its frames. From the first word to the end of the connection the market moves at
+  no other time. `{"op":"sync"}` only sends waiting user events. Both then send `{"e":"barrier","E":now,"n":b}` on
   every data connection opened with `barrier=1`, behind everything else of that step, and answer
   `{"now":ms,"step":n,"barrier":b,"done":bool}`. A connection opened with `barrier=1` gets the newest barrier at once.
   At the market's end advance moves nothing and answers done.
@@ -75,8 +75,11 @@ async def serve(
     key: str = "sim",
     secret: str = "sim",  # noqa: S107 - the fake account's, known to everybody
     limits: Limits | None = None,
+    held: bool = False,
 ) -> AsyncIterator[Served]:
     """Serve the twin while the context lasts; port 0 takes a free one, speed None is lockstep.
+
+    `held` keeps the market where it is until a client asks for its steps, whatever the speed.
 
     Raises `UsageError` for an address that is not loopback, and `OSError` where the port is taken.
     """
@@ -84,6 +87,8 @@ async def serve(
         raise UsageError(f"address {host!r} is not loopback", "serve the twin on 127.0.0.1")
     pace = Pace(speed, source.start_ms)
     twin = Twin(venue, source, entries, pace, limits or Limits())
+    if held:
+        twin.take_wheel()
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     runner = web.AppRunner(
         _application(twin, KeyPair(key, secret), finished), access_log=None, shutdown_timeout=_SHUTDOWN_S
@@ -182,7 +187,7 @@ async def _control(request: web.Request, twin: Twin, finished: "asyncio.Future[N
             if message.type is not WSMsgType.TEXT:
                 continue
             op = _asked(message.data)
-            if op == "advance" and not driving:
+            if op is not None and not driving:
                 driving = True
                 twin.take_wheel()
             try:

@@ -202,26 +202,33 @@ def position_risks(
     if isinstance(exposures, Unavailable):
         return ()
     shares = book if isinstance(book, Unavailable) else risk_shares(book.weights, book.volatility, book.correlation)
+    volatilities = _volatilities(panel, [exposure.key.symbol for exposure in exposures])
     return tuple(
         _position(
             exposure,
-            _volatility(panel, exposure.key.symbol),
+            volatilities[exposure.key.symbol],
             shares if isinstance(shares, Unavailable) else number(float(shares[row])),
         )
         for row, exposure in enumerate(exposures)
     )
 
 
-def _volatility(panel: Panel | Unavailable, symbol: str) -> Measured:
+def _volatilities(panel: Panel | Unavailable, symbols: Sequence[str]) -> dict[str, Measured]:
+    """Return the daily volatility of each symbol, as far as the candles show it."""
     if isinstance(panel, Unavailable):
-        return panel
-    column = panel.column(symbol)
-    if column is None:
-        return Unavailable(panel.excluded.get(symbol, "there are no candles"))
+        return dict.fromkeys(symbols, panel)
     if len(panel) <= WARM_HOURS * panel.hour_rows:
-        return Unavailable(f"{len(panel)} candles are too few")
-    value = float(_deviation(panel)[column])
-    return number(value) if value > 0.0 else Unavailable("the price did not move")
+        return dict.fromkeys(symbols, Unavailable(f"{len(panel)} candles are too few"))
+    found: dict[str, Measured] = {}
+    values = _deviation(panel)
+    for symbol in symbols:
+        column = panel.column(symbol)
+        if column is None:
+            found[symbol] = Unavailable(panel.excluded.get(symbol, "there are no candles"))
+        else:
+            moved = float(values[column]) > 0.0
+            found[symbol] = number(values[column]) if moved else Unavailable("the price did not move")
+    return found
 
 
 def _position(exposure: Exposure, volatility: Measured, share: Measured) -> PositionRisk:

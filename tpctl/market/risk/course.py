@@ -181,11 +181,13 @@ def _absorption(panel: Panel, last: Rows, intensity: Floats, wanted: int) -> tup
     if len(panel.symbols) < FEWEST_SYMBOLS:
         return missing, missing
     begins = np.r_[0, last[:-1] + 1]
-    skipped = max(0, len(last) - wanted - LONG_SAMPLES + 1)
+    shown = max(0, len(last) - wanted - LONG_SAMPLES + 1)
+    warming = max(0, shown - FIT_HOURS + 1)
     ratios = np.full(len(last), np.nan)
     stack: list[Floats] = []
-    for index, matrix in enumerate(_weighted(panel.returns, begins, last)):
-        if index >= skipped and index >= FIT_HOURS - 1:
+    matrices = _weighted(panel.returns, begins[warming:], last[warming:])
+    for index, matrix in enumerate(matrices, start=warming):
+        if index >= max(shown, FIT_HOURS - 1):
             stack.append(_correlation(matrix, intensity[index]))
         if len(stack) == _CHUNK or (stack and index == len(last) - 1):
             ratios[index - len(stack) + 1 : index + 1] = absorption_ratio(np.stack(stack))

@@ -246,7 +246,7 @@ def _aligned(kept: Mapping[str, PriceSeries], interval: int, excluded: dict[str,
     for column, symbol in enumerate(chosen):
         one, slot = kept[symbol], slots[symbol]
         prices[0, column, slot], prices[1, column, slot], prices[2, column, slot] = one.close, one.high, one.low
-    close, high, low = (np.ascontiguousarray(part[:, common].T) for part in prices)
+    close, high, low = (np.ascontiguousarray((part if len(common) == count else part[:, common]).T) for part in prices)
     near = np.diff(common) * interval <= LONGEST_GAP_MS
     before = close[:-1][near]
     return Panel(

@@ -1,0 +1,422 @@
+"""`tpctl metrics`: from the command line to `MetricsOptions`. Reading is `metrics_read`, writing `metrics_write`."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tpctl.cli.options import (
+    HELP_NAMES,
+    ColorMode,
+    ColorOption,
+    Command,
+    ConfigOption,
+    Example,
+    NoInputOption,
+    ProfileOption,
+    QuietOption,
+    SharedOptions,
+    StateDirOption,
+    VerboseOption,
+    epilog,
+    parse_instant,
+    parse_length,
+    parse_ratio,
+)
+from tpctl.exits.errors import ExitCode, UsageError
+from tpctl.exits.statistics import Dimension
+from tpctl.exits.targets import Targets
+from tpctl.exits.units import Millis
+from tpctl.views.metrics_report import FIELDS, TABLE_FIELDS
+
+EXAMPLES = (
+    Example("tpctl metrics", "how good the exits are, by strategy and symbol"),
+    Example("tpctl metrics --by hour --since 30d --json", "the last thirty days by hour, for a script"),
+    Example("tpctl metrics --check --min-attempts 30 -q", "exit with 20 or 21 where a target is missed"),
+    Example("tpctl metrics --record outcomes.jsonl", "take in outcomes measured elsewhere, each once by its id"),
+    Example("tpctl metrics --compare static dynamic", "two policies, with intervals that survive looking often"),
+    Example("tpctl metrics --report exits.html", "one page with charts that opens offline"),
+)
+EXIT_CODES = (
+    ExitCode.OK,
+    ExitCode.BUG,
+    ExitCode.USAGE,
+    ExitCode.CONFIG,
+    ExitCode.STATE_FILE,
+    ExitCode.LOCKED,
+    ExitCode.INPUTS,
+    ExitCode.PARTIAL,
+    ExitCode.CHECK_WARNING,
+    ExitCode.CHECK_CRITICAL,
+    ExitCode.EMPTY,
+    ExitCode.INTERRUPTED,
+    ExitCode.PIPE_CLOSED,
+    ExitCode.TERMINATED,
+)
+# exit-rules 13: fewer attempts say nothing.
+MIN_ATTEMPTS = 10
+_DIMENSIONS = frozenset(dimension.value for dimension in Dimension)
+
+
+class Format(StrEnum):
+    """How the result is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    PLAIN = "plain"
+
+
+class Export(StrEnum):
+    """What is exported: attempts as CSV or Parquet, or figures for Prometheus."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    PROM = "prom"
+
+
+class Heat(StrEnum):
+    """What a heat map shows beside the symbol."""
+
+    DISTANCE = "distance"
+    HOUR = "hour"
+    WEEKDAY = "weekday"
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """From when on attempts count: a time in ms UTC, or an age in ms."""
+
+    at: Millis | None = None
+    age_ms: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """What rows are grouped by."""
+
+    dimensions: tuple[Dimension, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One side of a comparison: a strategy, or a period (`since` inclusive, `until` exclusive, ms UTC)."""
+
+    text: str
+    since: Millis | None = None
+    until: Millis | None = None
+
+    @property
+    def period(self) -> bool:
+        """Whether it is a period."""
+        return self.since is not None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsOptions:
+    """A `metrics` command line, read and checked. At most one of the actions is set; none shows the table."""
+
+    shared: SharedOptions = field(default_factory=SharedOptions)
+    file: Path | None = None
+    since: Since | None = None
+    by: tuple[Dimension, ...] = (Dimension.STRATEGY, Dimension.SYMBOL)
+    strategies: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    min_attempts: int = MIN_ATTEMPTS
+    sort: str | None = None
+    trend: bool = False
+    feedback: bool = False
+    show_targets: bool = False
+    targets: Targets = field(default_factory=Targets)
+    check: bool = False
+    nagios: bool = False
+    heatmap: Heat | None = None
+    plot: Path | None = None
+    compare: tuple[Arm, Arm] | None = None
+    export: Export | None = None
+    output: Path | None = None
+    report: Path | None = None
+    record: Path | None = None
+    verify: bool = False
+    rebuild: bool = False
+    merge: tuple[Path, ...] = ()
+    format: Format = Format.TABLE
+    fields: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        actions = self.actions()
+        if len(actions) > 1:
+            raise UsageError(f"{actions[0]} and {actions[1]} contradict each other", "give one of them")
+        if self.export is Export.PARQUET and self.output is None:
+            raise UsageError("--export parquet needs a file", "add --output FILE")
+        if self.output is not None and self.export is None:
+            raise UsageError("--output does nothing without --export", "add --export csv, parquet or prom")
+        if self.plot is not None and self.plot.suffix not in {".svg", ".html"}:
+            raise UsageError(f"cannot plot to {str(self.plot)!r}", "give a file that ends in .svg or .html")
+        if self.merge and (self.report or self.trend or self.export in {Export.CSV, Export.PARQUET}):
+            raise UsageError("--merge shows figures only", "leave --report, --trend and --export csv or parquet out")
+        if self.merge and self.file is not None:
+            raise UsageError("--merge and --file contradict each other", "name every file after its own --merge")
+
+    def actions(self) -> list[str]:
+        """Return the options given that each ask for something of their own."""
+        given = {
+            "--record": self.record is not None,
+            "--verify": self.verify,
+            "--rebuild": self.rebuild,
+            "--compare": self.compare is not None,
+            "--export": self.export is not None,
+            "--report": self.report is not None,
+            "--feedback": self.feedback,
+            "--targets": self.show_targets,
+            "--nagios": self.nagios,
+            "--heatmap": self.heatmap is not None,
+        }
+        return [name for name, present in given.items() if present]
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def parse_since(text: str) -> Since:
+    """Read a date, a time, or an age such as `7d`."""
+    if text[:1].isdigit() and text[-1:] in {"s", "m", "h", "d"}:
+        return Since(age_ms=parse_length(text))
+    return Since(at=parse_instant(text))
+
+
+def parse_by(text: str) -> Grouping:
+    """Read dimensions separated by commas."""
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    unknown = next((name for name in names if name not in _DIMENSIONS), None)
+    if unknown is not None or not names:
+        raise UsageError(f"cannot group by {unknown or text!r}", f"choose from: {', '.join(Dimension)}")
+    return Grouping(tuple(dict.fromkeys(Dimension(name) for name in names)))
+
+
+def parse_arm(text: str) -> Arm:
+    """Read a strategy's name, or a period `2025-01-01..2025-02-01`."""
+    start, dots, end = text.partition("..")
+    if not dots:
+        return Arm(text)
+    since, until = parse_instant(start), parse_instant(end)
+    if until <= since:
+        raise UsageError(f"period {text!r} ends before it begins", "write it as 2025-01-01..2025-02-01")
+    return Arm(text, since, until)
+
+
+def parse_share(text: str) -> Decimal:
+    """Read a share between 0 and 1, as a ratio with its unit."""
+    value = parse_ratio(text).fraction
+    if not 0 <= value <= 1:
+        raise UsageError(f"target {text!r} is not between 0% and 100%", "write it as 75%")
+    return value
+
+
+def parse_count(text: str) -> int:
+    """Read a count from 1."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) >= 1):
+        raise UsageError(f"count {text!r} is not a number from 1", "write a number such as 30")
+    return int(text)
+
+
+@app.command("metrics", cls=Command, context_settings=HELP_NAMES, epilog=epilog(EXAMPLES, EXIT_CODES))
+def metrics(
+    since: Annotated[
+        Since | None,
+        typer.Option(
+            "--since", metavar="TIME|AGE", parser=parse_since, help="Exits from then on: a date, a time, or 7d."
+        ),
+    ] = None,
+    by: Annotated[
+        Grouping | None,
+        typer.Option("--by", metavar="LIST", parser=parse_by, help=f"Group by, of: {', '.join(Dimension)}."),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", metavar="STRATEGY", help="Only this strategy; repeatable.")
+    ] = None,
+    symbol: Annotated[
+        list[str] | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol; repeatable.")
+    ] = None,
+    min_attempts: Annotated[
+        int | None,
+        typer.Option(
+            "--min-attempts",
+            metavar="N",
+            parser=parse_count,
+            help=f"Fewer attempts are shown pale and never judged.  [default: {MIN_ATTEMPTS}]",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="FIELD", help="Order by a field, largest first, or by a group.")
+    ] = None,
+    trend: Annotated[bool, typer.Option("--trend", help="Add the hit rate in time to each row.")] = False,
+    heatmap: Annotated[Heat | None, typer.Option("--heatmap", help="Show hits by symbol and this instead.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw the heat map, or the equity of exits, as .svg or .html."),
+    ] = None,
+    feedback: Annotated[bool, typer.Option("--feedback", help="Print the vector for training only.")] = False,
+    targets: Annotated[bool, typer.Option("--targets", help="Show every figure against its target.")] = False,
+    target_hit_rate: Annotated[
+        Decimal | None,
+        typer.Option(
+            "--target-hit-rate", metavar="RATIO", parser=parse_share, help="Hit rate to reach.  [default: 75%]"
+        ),
+    ] = None,
+    target_slippage: Annotated[
+        Decimal | None,
+        typer.Option(
+            "--target-slippage",
+            metavar="RATIO",
+            parser=parse_share,
+            help="Mean slippage to stay below.  [default: 0.3%]",
+        ),
+    ] = None,
+    target_premature: Annotated[
+        Decimal | None,
+        typer.Option(
+            "--target-premature",
+            metavar="RATIO",
+            parser=parse_share,
+            help="Premature rate to stay below.  [default: 15%]",
+        ),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 20 or 21 where a target is missed.")] = False,
+    nagios: Annotated[
+        bool, typer.Option("--nagios", help="Print one status line and exit with 0 to 3, as Nagios expects.")
+    ] = False,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--compare", metavar="A B", help="Compare two strategies, or two periods 2025-01-01..2025-02-01."),
+    ] = None,
+    export: Annotated[
+        Export | None, typer.Option("--export", help="Print attempts (csv, parquet) or figures (prom).")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the export to FILE instead of stdout.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a page with charts that opens offline.")
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="FILE|-", help="Take in outcomes, JSON lines, each once by its id."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the journal, and the metrics file against it.")
+    ] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the metrics file anew from the journal.")] = False,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option("--merge", metavar="FILE", help="Show journals or metrics files together; repeatable."),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="Metrics file, instead of TP_METRICS_PATH or the profile's own."),
+    ] = None,
+    output_format: Annotated[Format | None, typer.Option("--format", help="How to print.  [default: table]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON (tpctl.metrics/1).")] = False,
+    fields: Annotated[
+        str | None, typer.Option("--fields", metavar="LIST", help=f"Fields to print, of: {', '.join(FIELDS)}.")
+    ] = None,
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    color: ColorOption = ColorMode.AUTO,
+    no_input: NoInputOption = False,
+) -> ExitCode:
+    """Say how good the exits are: hit rates with their intervals, slippage, times, profit, and what was missed.
+
+    Reads the journal a watch writes, also while it writes, and never delays it. One attempt is one take-profit level of
+    one position; open attempts are counted apart, because they are no misses yet. A rate of few attempts is pale and
+    never alerts; what was not recorded is n/a with its reason. In sim an age after --since counts from the newest exit.
+
+    A target missed is a warning, and critical where the whole 95% interval misses it. --file shows a metrics file by
+    itself. --record writes to the journal and the metrics file beside a running watch.
+    """
+    if json and output_format not in {None, Format.JSON}:
+        raise UsageError("--json and --format contradict each other", "give one of them")
+    aims = Targets()
+    options = MetricsOptions(
+        shared=SharedOptions(profile, config, state_dir, quiet, verbose, color, no_input),
+        file=file,
+        since=since,
+        by=(Dimension.STRATEGY, Dimension.SYMBOL) if by is None else by.dimensions,
+        strategies=tuple(strategy or ()),
+        symbols=tuple(name.upper() for name in symbol or ()),
+        min_attempts=min_attempts or MIN_ATTEMPTS,
+        sort=_sort(sort),
+        trend=trend,
+        feedback=feedback,
+        show_targets=targets,
+        targets=Targets(
+            aims.hit_rate if target_hit_rate is None else target_hit_rate,
+            aims.slippage if target_slippage is None else target_slippage,
+            aims.premature if target_premature is None else target_premature,
+        ),
+        check=check,
+        nagios=nagios,
+        heatmap=heatmap,
+        plot=plot,
+        compare=None if compare is None else _arms(*compare),
+        export=export,
+        output=output,
+        report=report,
+        record=record,
+        verify=verify,
+        rebuild=rebuild,
+        merge=tuple(merge or ()),
+        format=Format.JSON if json else output_format or Format.TABLE,
+        fields=_fields(fields),
+    )
+    return run_metrics(options)
+
+
+def run_metrics(options: MetricsOptions) -> ExitCode:
+    """Do what the options ask for and return the exit code; with --nagios leaves with Nagios' own."""
+    if options.record is not None or options.verify or options.rebuild:
+        from tpctl.cli.metrics_write import run_write
+
+        return run_write(options)
+    from tpctl.cli.metrics_show import run_nagios, run_read
+
+    return run_nagios(options) if options.nagios else run_read(options)
+
+
+def fields_of(options: MetricsOptions) -> tuple[str, ...]:
+    """Return the fields to print: those asked for, else what the format shows."""
+    if options.fields is not None:
+        return options.fields
+    return TABLE_FIELDS if options.format is Format.TABLE else FIELDS
+
+
+def _sort(name: str | None) -> str | None:
+    if name is not None and name not in FIELDS and name not in _DIMENSIONS:
+        raise UsageError(f"no such field {name!r}", f"the fields are: {', '.join(FIELDS)}")
+    return name
+
+
+def _arms(a: str, b: str) -> tuple[Arm, Arm]:
+    one, two = parse_arm(a), parse_arm(b)
+    if one.period is not two.period:
+        raise UsageError(f"{a!r} and {b!r} are not of one kind", "compare two strategies, or two periods")
+    if one.text == two.text:
+        raise UsageError(f"{a!r} is compared with itself", "name two different ones")
+    return one, two
+
+
+def _fields(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = next((name for name in names if name not in FIELDS), None)
+    if unknown is not None or not names:
+        raise UsageError(f"no such field {unknown or text!r}", f"the fields are: {', '.join(FIELDS)}")
+    return names
