@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from metrics_desk import DAY, LIFE, START, VECTOR, commit_at_once, commit_attempts, life, open_journal, random_attempts
 from test_durability import every_crash
@@ -88,6 +88,7 @@ selections = st.builds(
 
 
 @settings(max_examples=150)
+@example([Dimension.SYMBOL], Selection(since=month_start(month_of(START) + 1), until=START + 30 * DAY))
 @given(st.lists(st.sampled_from(list(Dimension)), max_size=3, unique=True), selections)
 def test_every_grouping_of_every_selection_is_what_the_attempts_give(
     attempts: list[Attempt], query: MetricsQuery, by: list[Dimension], chosen: Selection

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from test_rules import BRACKETS, ROW
+from test_exchange_rules import BRACKETS, ROW
 
 from tpctl.adapters.binance.endpoints import twin
 from tpctl.adapters.binance.rule_fetch import fetch_rules

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_rules import BRACKETS, ROW
+from test_exchange_rules import BRACKETS, ROW
 
 from tpctl.adapters import rulebook
 from tpctl.adapters.rulebook import DEFAULT_TTL_MS, Fetched, RuleBook, RuleCache, show_age

@@ -7,7 +7,7 @@ from tpctl.exits.errors import EXIT_CODE_MEANINGS, ExchangeRejected, ExitCode, R
 
 
 def _tree(root: type[TpctlError] = TpctlError) -> Iterator[type[TpctlError]]:
-    for child in root.__subclasses__():
+    for child in (c for c in root.__subclasses__() if c.__module__ == root.__module__):
         yield child
         yield from _tree(child)
 

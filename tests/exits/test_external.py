@@ -206,3 +206,24 @@ def test_operator_acts_are_never_undone() -> None:
     stage.wait(30_000)
     assert stage.quantity() == 600
     assert all(isinstance(i, CancelOrder) or i.quantity is None or i.quantity <= 800 for i in stage.sent)
+
+
+def test_i1_addition_whose_first_half_is_stopped_at_once_leaves_nothing_naked() -> None:
+    stage = guarded()
+    stage.venue.drop(stage.resting()[0].client_id)
+    stage.settle()
+    stage.distort = lambda events: [e for e in events if not isinstance(e, Filled)]
+    stage.act(lambda venue: venue.add_position("XRPUSDT", "LONG", quantity=D(800)))
+    assert sum(o.quantity for o in stage.resting() if "-s-" in o.client_id) == 1_600
+
+
+def test_vanished_target_of_a_leg_that_no_longer_fits_waits_for_the_size() -> None:
+    stage = guarded()
+    stage.distort = lambda events: [e for e in events if not isinstance(e, Filled)]
+    stage.act(lambda venue: venue.close_position("XRPUSDT", "LONG", D("0.9")))
+    stage.venue.drop(next(o.client_id for o in stage.resting() if "-t1-" in o.client_id))
+    stage.wait(1_000)
+    assert not [i for i in stage.sent if "-t1-" in i.client_id][1:], "320 of what may be 80"
+    stage.wait(5_000)
+    assert sum(quantity for _, quantity in stage.targets()) == 80
+    assert not stage.venue.rejected

@@ -3,6 +3,8 @@
 Decides only how rows are found: by their number, a bounded handful at a time, so that memory does not grow with the
 journal and no snapshot is held open while they are worked on. It never writes, and never delays the writer. Every row
 is checked against its checksum; one that fails is damage (`StateFileError`), never skipped.
+
+It stands beside `JournalReader`, which knows every event and intent and takes longer to load than an answer may.
 """
 
 import json
@@ -10,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from sqlite3 import Connection
+from typing import Any, Self, TypeVar
 
-from tpctl.adapters.journal_reader import Hindsight, JournalReader
-from tpctl.adapters.journal_schema import checksum, damaged, guarded, open_reader
+from tpctl.adapters.codec import CodecError, decode
+from tpctl.adapters.journal_schema import checksum, damaged, guarded, open_reader, read_meta
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey
 from tpctl.exits.scoring import Verdict
@@ -21,6 +24,16 @@ from tpctl.exits.units import Millis, Price
 
 CHUNK = 2000
 _MARKED = ("MarkPrice", "Snapshot")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Hindsight:
+    """The verdict on a missed attempt, as it is stored."""
+
+    attempt_id: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +57,27 @@ class RegimeRead:
     regime: str | None
 
 
-class JournalScan(JournalReader):
+class JournalScan:
     """A journal opened for reading in pieces. Build it with `JournalScan.open`."""
 
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self.path = path
+        self._db = connection
+
     @classmethod
-    def open(cls, path: Path, fingerprint: str | None = None) -> "JournalScan":
+    def open(cls, path: Path, fingerprint: str | None = None) -> Self:
         """Open the journal at `path` read-only; raises `StateFileError` as `JournalReader.read_only`."""
         return cls(path, open_reader(path, fingerprint))
+
+    def close(self) -> None:
+        """Close the file; doing so twice is harmless."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def last_rows(self) -> tuple[int, int, int, int]:
         """Return the numbers of the newest attempt, hindsight, note and event, 0 where there is none."""
@@ -130,8 +157,14 @@ class JournalScan(JournalReader):
     @property
     def identity(self) -> str:
         """Whose journal this is and since when; in sim others may have the same."""
-        meta = self.meta
+        with guarded(self.path):
+            meta = read_meta(self._db, self.path)
         return f"{meta.fingerprint}:{meta.created_at}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Whose account this is the journal of."""
+        return self.identity.partition(":")[0]
 
     def holds(self, other: "JournalScan") -> bool:
         """Whether the other journal is an earlier copy of this one, or the same."""
@@ -155,18 +188,13 @@ class JournalScan(JournalReader):
     def open_attempts(self) -> tuple[OpenAttempt, ...] | Unavailable:
         """Return the take-profits of open positions that wait for their target."""
         found: list[OpenAttempt] = []
-        for key, row in self.states().items():
-            if row.state is None:
+        rows = self._fetch("SELECT 0, symbol, side, lives, generation, state, at, updated_seq, crc FROM positions")
+        for _, (symbol, side, _, _, state, *_) in self._checked("positions", rows):
+            if state is None:
                 continue
+            key = self._key(symbol, side)
             try:
-                state = json.loads(row.state)
-                if state["phase"] == "flat" or state["plan"] is None:
-                    continue
-                found += [
-                    OpenAttempt(state["plan"]["policy"], key.symbol, key.side, leg["number"], state["opened_at"])
-                    for leg in state["legs"]
-                    if leg["status"] == "waiting" and not leg.get("recorded", False)
-                ]
+                found += _waiting(key, json.loads(state))
             except (KeyError, TypeError, ValueError):
                 return Unavailable(f"the journal's state of {key} is of another version")
         return tuple(found)
@@ -235,3 +263,26 @@ class JournalScan(JournalReader):
             if checksum(table, (number if numbered else 0, *values)) != crc:
                 raise damaged(self.path, f"is damaged: a row of {table} does not match its checksum")
             yield number, tuple(values)
+
+    def _decode(self, table: str, payload: str, hint: type[T]) -> T:
+        try:
+            return decode(payload, hint)
+        except CodecError as error:
+            raise damaged(self.path, f"is damaged: a row of {table} {error}") from error
+
+    def _key(self, symbol: str, side: str) -> PositionKey:
+        try:
+            return PositionKey(symbol, PositionSide(side))
+        except ValueError as error:
+            raise damaged(self.path, f"is damaged: {error}") from error
+
+
+def _waiting(key: PositionKey, state: dict[str, Any]) -> list[OpenAttempt]:
+    """Return the legs of a stored position that wait for their target."""
+    if state["phase"] == "flat" or state["plan"] is None:
+        return []
+    return [
+        OpenAttempt(state["plan"]["policy"], key.symbol, key.side, leg["number"], state["opened_at"])
+        for leg in state["legs"]
+        if leg["status"] == "waiting" and not leg.get("recorded", False)
+    ]

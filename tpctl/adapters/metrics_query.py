@@ -164,7 +164,7 @@ class MetricsQuery:
         if since is not None and month_start(first) != since:
             end = month_start(first)
             yield since, end if until is None else min(end, until)
-        if until is not None and month_start(last) < until and (since is None or month_start(last) > since):
+        if until is not None and month_start(last) < until and (since is None or month_start(last) >= since):
             yield month_start(last), until
 
     def _add_rows(

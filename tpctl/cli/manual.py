@@ -29,6 +29,17 @@ FILES = (
     ("~/.local/state/tpctl/PROFILE/", "State of a profile: the journal, the metrics file, the lock and HALT."),
     ("~/.cache/tpctl/rules-ENV.cache", "Trading rules of demo and live, fetched again when an hour old."),
     ("~/.cache/tpctl/candles/ENV/", "Candles of demo and live, 15 minutes each; they can be fetched again."),
+    (
+        "~/.local/state/tpctl/PROFILE/tp_metrics.json",
+        (
+            "The metrics file: a JSON object of records by strategy and symbol, plain numbers, slippage as fractions, "
+            "null where nothing was measured. Replaced as a whole; 'jq .[]' reads it at any time."
+        ),
+    ),
+    (
+        "~/.local/state/tpctl/PROFILE/metrics-index.db",
+        "What 'metrics' knows of the journal, so that a long one answers fast. Can be removed at any time.",
+    ),
     ("~/.local/state/tpctl/crashes/", "Tracebacks of bugs, without local variables and secrets."),
 )
 ENVIRONMENT = (
@@ -37,6 +48,7 @@ ENVIRONMENT = (
     ("CREDENTIALS_DIRECTORY", "Set by systemd: the credential tpctl-PROFILE is read, in the same form."),
     ("TPCTL_API_KEY, TPCTL_API_SECRET", "Keys, where no file or credential holds them; a warning says so."),
     ("XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_CACHE_HOME", "Move the files above."),
+    ("TP_METRICS_PATH", "The metrics file, instead of tp_metrics.json in the state directory."),
 )
 SCHEMAS = (
     (
@@ -98,6 +110,30 @@ SCHEMAS = (
             "risk; positions[], basket[], excluded[{symbol, reason}], and course{} with --plot. --backtest has data: "
             "backtest{level, window_days, funding, tests[]}; --stress has data: stress{}. VaR and ES are shares of "
             "equity, their parts the money."
+        ),
+    ),
+    (
+        "tpctl.metrics/1",
+        (
+            "The document of 'metrics --json'. data: source, by[], min_attempts, records[], totals, feedback"
+            "{tp_hit_rate, avg_slippage, premature_exit_rate}, naked_ms{count, p50, p99, max}, slippage[]{order, "
+            "against, count, mean, p50, p90, p99, max}, positions{closed, pnl, exit_fees, mean_r, with_r, reasons}, "
+            "stop_moves{cause: count}, hit_probability{low, high} (open attempts counted as open), level, findings[]"
+            "{name, level, value, low, high, target}, and what is not recorded as null with its reason. "
+            "records[]: the groups of --by, the fields of the metrics file, hit_rate_low, hit_rate_high, tp_open, "
+            "profit_usd and avg_profit_usd (hits and misses), avg_r, avg_profit_share, avg_roi, premature_judged, "
+            "premature_exit_rate. Slippage is signed, a loss positive; shares are fractions. --compare has data: "
+            "compare{a, b, unit, alpha, figures[]{name, a, b, difference, bootstrap, sequential, decided, verdict}}; "
+            "--record has recorded{lines, new, known, left_out}."
+        ),
+    ),
+    (
+        "Outcome records",
+        (
+            "JSON lines for 'metrics --record': id, strategy_id, symbol, position_side (long, short), leg, entry_time, "
+            "entry_price, target_price, exit_time, exit_price, quantity, profit_usd, outcome (hit, miss), reason, and "
+            "of a miss premature and missed_usd where they were measured. Times RFC 3339, numbers as JSON numbers or "
+            "text. An id counts once; the first record of it stays."
         ),
     ),
     ("tpctl.error/1", "The last line of stderr under --json or --jsonl: code, kind, message, hint."),

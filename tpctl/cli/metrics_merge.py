@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tpctl.adapters.files import read_file
+from tpctl.adapters.journal_reader import JournalReader
 from tpctl.adapters.journal_scan import JournalScan
 from tpctl.adapters.metrics_file import MetricsFile, fold_all
 from tpctl.adapters.metrics_index import MetricsIndex
@@ -34,7 +35,8 @@ def opened_merge(paths: tuple[Path, ...]) -> Iterator[_Opened]:
             yield None, index, (), _conflicts(index.conflicts)
             return
         records = [record for path in files for record in _records(path)]
-        records += fold_all(attempt for scan in scans for attempt in scan.attempts()).values()
+        readers = [stack.enter_context(JournalReader.read_only(scan.path)) for scan in scans]
+        records += fold_all(attempt for reader in readers for attempt in reader.attempts()).values()
         warnings: tuple[tuple[str, str], ...] = ()
         if len(paths) > 1:
             text = "metrics files name no attempts: the sums are right only if no attempt is in two of the files"

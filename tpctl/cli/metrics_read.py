@@ -14,7 +14,6 @@ from decimal import Decimal
 
 from tpctl.adapters.files import StateDir, find_state_dir
 from tpctl.adapters.journal_scan import JournalScan, OpenAttempt
-from tpctl.adapters.metrics_file import MetricsFile, metrics_path
 from tpctl.adapters.metrics_query import Group, MetricsQuery, Selection
 from tpctl.adapters.metrics_store import open_index
 from tpctl.cli.metrics import MetricsOptions
@@ -68,6 +67,8 @@ def opened(options: MetricsOptions) -> Iterator[tuple[Source, str, str]]:
 
 
 def _file_source(options: MetricsOptions, state: StateDir) -> Source:
+    from tpctl.adapters.metrics_file import MetricsFile, metrics_path
+
     path = metrics_path(state, options.file, os.environ)
     records = MetricsFile(path).read()
     if records is None and options.file is not None:

@@ -16,6 +16,7 @@ from typing import BinaryIO, TypeVar
 from tpctl import __version__
 from tpctl.adapters.files import StateDir, account_fingerprint, find_state_dir, open_state_dir
 from tpctl.adapters.journal import Journal
+from tpctl.adapters.journal_reader import JournalReader
 from tpctl.adapters.journal_scan import JournalScan
 from tpctl.adapters.metrics_file import MetricsFile, fold_all, metrics_path
 from tpctl.adapters.metrics_store import drop_index
@@ -62,14 +63,14 @@ def run_write(options: MetricsOptions) -> ExitCode:
     if state is None or not state.journal.exists():
         raise InputsError(f"there is no journal in {str(place)!r}", "run tpctl watch once, or name another --state-dir")
     file = MetricsFile(metrics_path(state, options.file, os.environ))
-    with JournalScan.open(state.journal) as scan:
+    with JournalReader.read_only(state.journal) as reader:
         if options.verify:
-            scan.integrity()
-            attempts = _verify(file, scan)
+            reader.integrity()
+            attempts = _verify(file, reader)
             words = f"{file.path} agrees with the journal: {attempts} attempts"
         else:
             drop_index(state.path / "metrics-index.db")
-            records = _queued(lambda: file.publish(scan.attempts))
+            records = _queued(lambda: file.publish(reader.attempts))
             words = f"{file.path} made anew: {sum(r.tp_attempts for r in records.values())} attempts"
     _print_done(options, words, profile, env)
     return ExitCode.OK
@@ -127,7 +128,7 @@ def _journal(env: str, place: Path) -> Iterator[tuple[StateDir, Journal]]:
     state = find_state_dir(place)
     if state is not None and state.journal.exists():
         with JournalScan.open(state.journal) as scan:
-            fingerprint = scan.meta.fingerprint
+            fingerprint = scan.fingerprint
     elif env == "sim":
         fingerprint = account_fingerprint(env, _TWIN_KEY)
         state = open_state_dir(place, fingerprint)
@@ -175,14 +176,14 @@ def _queued(work: Callable[[], T]) -> T:
             time.sleep(_RETRY_S)
 
 
-def _verify(file: MetricsFile, scan: JournalScan) -> int:
+def _verify(file: MetricsFile, reader: JournalReader) -> int:
     """Compare the metrics file with what the journal's attempts give; return how many there are.
 
     A running watch publishes just after it records, so a difference is looked at again before it is one.
     """
     found: list[str] = []
     for _ in range(_VERIFY_TRIES):
-        shown, attempts = file.read(), scan.attempts()
+        shown, attempts = file.read(), reader.attempts()
         if shown is None:
             raise StateFileError(f"metrics file {str(file.path)!r} does not exist", "run tpctl metrics --rebuild")
         found = _differences(shown, fold_all(attempts))

@@ -223,9 +223,9 @@ def _on_size(
             return Decision(state)
         return _adopt(state, at, key, quantity, entry, mark=mark)
     over = episode.phase is Phase.FLAT or episode.stated == 0
-    if not over or quantity == 0:
-        return _each(state, (key,), at, lambda draft: see_size(draft, at, quantity, entry))
     stated_at = at if changed_at is None else changed_at
+    if not over or quantity == 0:
+        return _each(state, (key,), at, lambda draft: see_size(draft, at, quantity, entry, changed_at=stated_at))
     if stated_at < episode.position_at:
         return Decision(state)
     if changed_at is None and at == episode.position_at:

@@ -164,6 +164,8 @@ def _is_crossed(draft: Draft, leg: LegState, orders: list[OwnOrder], wanted: tup
 
 def _place_target(draft: Draft, leg: LegState, quantities: list[Quantity]) -> None:
     episode = draft.episode
+    if leg.remaining > episode.quantity:
+        return  # the legs are fitted once it is known where the rest went (I2)
     for quantity in quantities:
         order = draft.new_order(Role.TAKE_PROFIT, (leg.number,), quantity, leg.trigger)
         reason = f"take-profit {leg.number}"

@@ -24,13 +24,18 @@ from tpctl.exits.units import ONE, ZERO, Millis, Price, Quantity
 _SAME_ENTRY = ONE.scaleb(-6)
 
 
-def see_size(draft: Draft, at: Millis, quantity: Quantity, entry: Price) -> None:
-    """Take in the size of the position as the exchange states it. Once it stated zero, this life is over."""
+def see_size(draft: Draft, at: Millis, quantity: Quantity, entry: Price, *, changed_at: Millis) -> None:
+    """Take in the size of the position as the exchange states it. Once it stated zero, this life is over.
+
+    A larger size that changed after the last execution we heard of, or at another entry, is an increase; any other
+    difference may be news on its way.
+    """
     episode = draft.episode
     if at < episode.position_at or episode.phase is Phase.FLAT or episode.stated == 0:
         return
     draft.set(stated=quantity, position_at=at, absent_reads=0)
-    if quantity > episode.accounted and abs(entry - episode.entry) > _SAME_ENTRY * episode.entry:
+    newer = changed_at > episode.executed_at or abs(entry - episode.entry) > _SAME_ENTRY * episode.entry
+    if quantity > episode.accounted and newer:
         _see_increase(draft, quantity, entry)
     else:
         _weigh(draft)
@@ -41,7 +46,8 @@ def take_off(draft: Draft, at: Millis, quantity: Quantity) -> None:
     episode = draft.episode
     if at < episode.accounted_at:
         return
-    draft.set(accounted=max(ZERO, episode.accounted - quantity))
+    heard = max(draft.now, episode.executed_at)
+    draft.set(accounted=max(ZERO, episode.accounted - quantity), executed_at=heard)
     if at > episode.position_at:
         # What was stated did not contain it yet.
         draft.set(stated=None, quantity=max(ZERO, episode.quantity - quantity))
@@ -69,7 +75,8 @@ def _see_increase(draft: Draft, quantity: Quantity, entry: Price) -> None:
         accounted_at=episode.position_at,
         entry=entry,
         differs_since=None,
-        context_asked_at=None,
+        # Inputs that are on their way will do: the plan is made for the size there is when they come.
+        context_asked_at=episode.context_asked_at if episode.context_at is None else None,
         phase=Phase.ADOPTING if episode.phase is Phase.GUARDED else episode.phase,
     )
     draft.tell(

@@ -53,7 +53,7 @@ def _miss(draft: Draft, at: Millis) -> None:
         return
     draft.set(absent_reads=episode.absent_reads + 1, absent_at=at)
     if draft.episode.absent_reads >= AGREEING_READS:
-        see_size(draft, at, ZERO, ZERO)
+        see_size(draft, at, ZERO, ZERO, changed_at=at)
     else:
         draft.ask(ReadAccount("confirm that the position is gone"))
 
