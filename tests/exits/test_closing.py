@@ -169,6 +169,17 @@ def test_three_agreeing_reads_are_flat() -> None:
     assert stage.resting() == []
 
 
+def test_three_wrong_reads_are_made_good_by_the_first_right_one() -> None:
+    stage = guarded()
+    stage.wait(2_000)
+    stage.empty_reads = 3
+    stage.start()
+    stage.wait(5_000)
+    assert stage.state.lives[XRP_LONG] == 2
+    assert stage.episode().protected
+    assert len(stage.stops()) == 1
+
+
 def test_our_own_arithmetic_is_not_flat_until_the_exchange_says_so() -> None:
     stage = guarded()
     stage.distort = lambda events: [e for e in events if not isinstance(e, PositionSeen)]

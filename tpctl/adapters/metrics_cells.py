@@ -30,14 +30,11 @@ def cell_keys(place: Sequence[int], at: Millis, took: Millis) -> tuple[CellKey, 
     """Return the cells an attempt is counted in; `place` is strategy, symbol, side, leg, reason, regime, distance."""
     strategy, symbol, side, leg, reason, regime, distance = place
     month = month_of(at)
-    hour = at // _HOUR_MS % 24
-    # 1970-01-01 was a Thursday.
-    weekday = (at // (24 * _HOUR_MS) + 3) % 7
     return (
         ("all", strategy, symbol, 0, month),
         ("parts", strategy, symbol, pack(side, leg, reason), month),
-        ("hour", strategy, symbol, hour, month),
-        ("weekday", strategy, symbol, weekday, month),
+        ("hour", strategy, symbol, hour_of(at), month),
+        ("weekday", strategy, symbol, weekday_of(at), month),
         ("regime", strategy, symbol, regime, month),
         ("distance", strategy, symbol, distance, month),
         ("age", strategy, symbol, band(took), month),
@@ -54,6 +51,17 @@ def unpack(value: int) -> tuple[int, int, int]:
     rest, side = divmod(value, 2)
     reason, leg = divmod(rest, 100_000)
     return side, leg, reason
+
+
+def hour_of(at: Millis) -> int:
+    """Return the hour of a time, UTC."""
+    return at // _HOUR_MS % 24
+
+
+def weekday_of(at: Millis) -> int:
+    """Return the weekday of a time, UTC; 0 is Monday."""
+    # 1970-01-01 was a Thursday.
+    return (at // (24 * _HOUR_MS) + 3) % 7
 
 
 def month_of(at: Millis) -> int:

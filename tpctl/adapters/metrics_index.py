@@ -22,7 +22,7 @@ from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
-VERSION = 1
+VERSION = 2
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
 _BUSY_S = 2.0
@@ -40,7 +40,7 @@ CREATE TABLE rows (n INTEGER PRIMARY KEY, strategy INTEGER NOT NULL, symbol INTE
     entry_at INTEGER NOT NULL, exit_at INTEGER NOT NULL, hit INTEGER NOT NULL, slip, profit NOT NULL, r, risk,
     share NOT NULL, roi, premature INTEGER, missed);
 CREATE INDEX rows_by_exit ON rows (exit_at);
-CREATE INDEX rows_by_slip ON rows (slip) WHERE hit = 1;
+CREATE INDEX rows_by_slip ON rows (slip, exit_at, strategy, symbol) WHERE hit = 1;
 CREATE TABLE cells (cube TEXT NOT NULL, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, value INTEGER NOT NULL,
     month INTEGER NOT NULL, sums TEXT NOT NULL, PRIMARY KEY (cube, strategy, symbol, value, month)) WITHOUT ROWID;
 CREATE TABLE regimes (source INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL, at INTEGER NOT NULL,

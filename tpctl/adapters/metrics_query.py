@@ -4,16 +4,28 @@ What the sums were made for (whole months; one dimension beside strategy and sym
 finer walks the rows it needs, one at a time. Times are the exits'.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
-from tpctl.adapters.metrics_cells import ROW_COLUMNS, SIDES, cell_keys, month_of, month_start, numbered, row_of, unpack
+from tpctl.adapters.metrics_cells import (
+    ROW_COLUMNS,
+    SIDES,
+    hour_of,
+    month_of,
+    month_start,
+    numbered,
+    row_of,
+    unpack,
+    weekday_of,
+)
 from tpctl.adapters.metrics_index import MetricsIndex
 from tpctl.exits.model import PositionKey
 from tpctl.exits.statistics import Dimension, Measured, Tally, from_pico, join, quantile_rank
 from tpctl.exits.units import Millis, Money, Price, Quantity
+from tpctl.market.incidence import band
 
 _CUBES: Mapping[Dimension, str] = {
     Dimension.LEG: "parts",
@@ -120,7 +132,7 @@ class MetricsQuery:
     def ages(self, chosen: Selection) -> tuple[dict[int, int], dict[int, int]]:
         """Return how many attempts hit and missed, by the band of their age when they ended."""
         sums: dict[Group, list[int]] = {}
-        self._add_cells(sums, (), chosen, "age", band=True)
+        self._add_cells(sums, (), chosen, "age", ages=True)
         tallies = {int(group[0]): Tally(*numbers) for group, numbers in sums.items()}
         hits = {age: tally.hits for age, tally in tallies.items() if tally.hits}
         return hits, {age: tally.misses for age, tally in tallies.items() if tally.misses}
@@ -132,7 +144,7 @@ class MetricsQuery:
         chosen: Selection,
         cube: str,
         *,
-        band: bool = False,
+        ages: bool = False,
     ) -> None:
         first, last = self._months(chosen)
         where, parameters = self._where(chosen, times=False)
@@ -141,11 +153,11 @@ class MetricsQuery:
             (cube, first, last, *parameters),
         )
         for strategy, symbol, value, text in rows:
-            group: Group = (value,) if band else tuple(self._of_cell(name, strategy, symbol, value) for name in by)
+            group: Group = (value,) if ages else tuple(self._of_cell(name, strategy, symbol, value) for name in by)
             self._join(sums, group, list(map(int, text.split(","))))
         for start, end in self._edges(chosen, first, last):
             window = Selection(chosen.strategies, chosen.symbols, start, end)
-            self._add_rows(sums, by, window, cube="age" if band else None)
+            self._add_rows(sums, by, window, ages=ages)
 
     def _months(self, chosen: Selection) -> tuple[int, int]:
         """Return the first whole month selected, and the first that is not."""
@@ -168,17 +180,19 @@ class MetricsQuery:
             yield month_start(last), until
 
     def _add_rows(
-        self, sums: dict[Group, list[int]], by: tuple[Dimension, ...], chosen: Selection, *, cube: str | None = None
+        self, sums: dict[Group, list[int]], by: tuple[Dimension, ...], chosen: Selection, *, ages: bool = False
     ) -> None:
+        readers = (_age,) if ages else tuple(_READERS[name] for name in by)
+        found: dict[tuple[int, ...], Tally] = {}
         for row in self._rows(chosen):
-            tally = Tally()
+            values = tuple(read(row) for read in readers)
+            tally = found.get(values)
+            if tally is None:
+                tally = found[values] = Tally()
             tally.add(_measured(row))
-            keys = {key[0]: key for key in cell_keys(row[:7], row[8], row[8] - row[7])}
-            if cube is not None:
-                group: Group = (keys[cube][3],)
-            else:
-                group = tuple(self._of_cell(d, row[0], row[1], keys[_CUBES.get(d, "all")][3]) for d in by)
-            self._join(sums, group, tally.numbers())
+        for values, tally in found.items():
+            named = tuple(self._named(name, value) for name, value in zip(by, values, strict=False))
+            self._join(sums, values if ages else named, tally.numbers())
 
     @staticmethod
     def _join(sums: dict[Group, list[int]], group: Group, numbers: list[int]) -> None:
@@ -227,7 +241,8 @@ class MetricsQuery:
     def slippage(self, chosen: Selection) -> Spread | None:
         """Return the signed slippage of hits against their targets, as shares; None without hits."""
         where, parameters = self._where(chosen)
-        return self._spread("rows", "slip", f"hit = 1 AND {where}", parameters)
+        # Named, because the planner would rather walk the times and sort.
+        return self._spread("rows INDEXED BY rows_by_slip", "slip", f"hit = 1 AND {where}", parameters)
 
     def stop_slippage(self, chosen: Selection) -> dict[str, Spread]:
         """Return the signed slippage of stops against their triggers, as shares, by what the stop was."""
@@ -407,6 +422,22 @@ class MetricsQuery:
         return Spread(count, from_pico(round(mean)), tuple(middle), largest)
 
 
+def _age(row: tuple[Any, ...]) -> int:
+    return band(row[8] - row[7])
+
+
+# How a row tells its value of each dimension.
+_READERS: Mapping[Dimension, Callable[[tuple[Any, ...]], int]] = {
+    Dimension.STRATEGY: itemgetter(0),
+    Dimension.SYMBOL: itemgetter(1),
+    Dimension.SIDE: itemgetter(2),
+    Dimension.LEG: itemgetter(3),
+    Dimension.REASON: itemgetter(4),
+    Dimension.REGIME: itemgetter(5),
+    Dimension.DISTANCE: itemgetter(6),
+    Dimension.HOUR: lambda row: hour_of(row[8]),
+    Dimension.WEEKDAY: lambda row: weekday_of(row[8]),
+}
 _TREND = {
     Dimension.STRATEGY: 0,
     Dimension.SYMBOL: 1,

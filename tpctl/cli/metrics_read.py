@@ -137,9 +137,7 @@ def build(source: Source, options: MetricsOptions, chosen: Selection) -> Metrics
         )
         for group, tally in groups.items()
     ]
-    tallies = query.tallies((), chosen)
-    whole = tallies.get((), Tally())
-    totals = Row((), whole, waiting if isinstance(waiting, Unavailable) else len(waiting))
+    totals = Row((), total(groups.values()), waiting if isinstance(waiting, Unavailable) else len(waiting))
     return MetricsReport(
         by=by,
         rows=tuple(_sorted(rows, options)),

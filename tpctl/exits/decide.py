@@ -221,22 +221,29 @@ def _on_size(
     if episode is None:
         if quantity == 0 or not state.scope.covers(key.symbol):
             return Decision(state)
-        return _adopt(state, at, key, quantity, entry, mark=mark)
+        return _adopt(state, at, key, quantity, entry, mark=mark, changed_at=changed_at)
     over = episode.phase is Phase.FLAT or episode.stated == 0
     stated_at = at if changed_at is None else changed_at
     if not over or quantity == 0:
         return _each(state, (key,), at, lambda draft: see_size(draft, at, quantity, entry, changed_at=stated_at))
-    if stated_at < episode.position_at:
+    if stated_at < episode.changed_at:
         return Decision(state)
-    if changed_at is None and at == episode.position_at:
+    if changed_at is None and at == episode.changed_at:
         # Two events of one millisecond: which came last, only a read can tell.
         return Decision(state, (ReadAccount("gone and there in the same millisecond"),))
     ended = Decision(state) if episode.phase is Phase.FLAT else _each(state, (key,), at, end_episode)
-    return _then(ended, _adopt(ended.state, at, key, quantity, entry, mark=mark))
+    return _then(ended, _adopt(ended.state, at, key, quantity, entry, mark=mark, changed_at=changed_at))
 
 
 def _adopt(
-    state: State, at: Millis, key: PositionKey, quantity: Quantity, entry: Price, *, mark: Price | None
+    state: State,
+    at: Millis,
+    key: PositionKey,
+    quantity: Quantity,
+    entry: Price,
+    *,
+    mark: Price | None,
+    changed_at: Millis | None,
 ) -> Decision:
     """Begin a new life of a position; what the last one left resting is cancelled on the way (I11)."""
     state = awake(state, {key.symbol})
@@ -252,6 +259,7 @@ def _adopt(
         accounted_at=at,
         stated=quantity,
         position_at=at,
+        changed_at=at if changed_at is None else changed_at,
         mark=mark,
         mark_at=0 if mark is None else at,
         peak=mark,

@@ -126,7 +126,8 @@ class Episode:
 
     `stop` is the level the working stop belongs at; it only ever tightens (I4). `accounted` is the size our evidence
     explains, counted from what the exchange stated at `accounted_at` to the execution heard of at `executed_at`;
-    `stated` is what it stated at `position_at`, None where executions are newer. A lasting difference is somebody
+    `stated` is what it stated at `position_at`, last changed by its own account at `changed_at`, None where executions
+    are newer. A lasting difference is somebody
     else's act (I24). `quantity` is the smaller of the two, so that a late figure never makes us close what is gone;
     only a stated zero is flat. `unclaimed` are executions whose order is not known yet. `context_at` is when the
     planning inputs came, None while they are awaited. `naked_ms` adds up the time without a live stop.
@@ -139,6 +140,7 @@ class Episode:
     quantity: Quantity
     accounted: Quantity
     position_at: Millis
+    changed_at: Millis = 0
     accounted_at: Millis = 0
     executed_at: Millis = 0
     stated: Quantity | None = None

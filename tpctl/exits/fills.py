@@ -84,7 +84,8 @@ def claim(draft: Draft) -> None:
     for fill in draft.episode.unclaimed:
         own = _by_order_id(draft, fill.order_id)
         if own is not None:
-            draft.set(unclaimed=tuple(other for other in draft.episode.unclaimed if other is not fill))
+            left = tuple(other for other in draft.episode.unclaimed if other is not fill)
+            draft.set(unclaimed=left, unclaimed_since=draft.episode.unclaimed_since if left else None)
             _book_own(draft, own, fill)
 
 

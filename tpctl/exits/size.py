@@ -33,7 +33,7 @@ def see_size(draft: Draft, at: Millis, quantity: Quantity, entry: Price, *, chan
     episode = draft.episode
     if at < episode.position_at or episode.phase is Phase.FLAT or episode.stated == 0:
         return
-    draft.set(stated=quantity, position_at=at, absent_reads=0)
+    draft.set(stated=quantity, position_at=at, changed_at=max(changed_at, episode.changed_at), absent_reads=0)
     newer = changed_at > episode.executed_at or abs(entry - episode.entry) > _SAME_ENTRY * episode.entry
     if quantity > episode.accounted and newer:
         _see_increase(draft, quantity, entry)

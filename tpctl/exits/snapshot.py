@@ -53,7 +53,8 @@ def _miss(draft: Draft, at: Millis) -> None:
         return
     draft.set(absent_reads=episode.absent_reads + 1, absent_at=at)
     if draft.episode.absent_reads >= AGREEING_READS:
-        see_size(draft, at, ZERO, ZERO, changed_at=at)
+        # No change is dated by an absence: if the reads were wrong all the same, the next right one is believed.
+        see_size(draft, at, ZERO, ZERO, changed_at=episode.changed_at)
     else:
         draft.ask(ReadAccount("confirm that the position is gone"))
 
