@@ -10,29 +10,27 @@ It decides nothing about prices or orders, and leaving never cancels protection 
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.engine.context import ContextSource
 from tpctl.engine.guard import Guard
 from tpctl.engine.lanes import Lanes
 from tpctl.engine.memory import episode_rows, position_row
+from tpctl.engine.reading import missed_events, read_account
 from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
 from tpctl.exits.decide import recover, step
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
 from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
-from tpctl.exits.events import Event, Filled, MarkPrice, OrderLookedUp, Released, Snapshot, StreamLost, Tick
-from tpctl.exits.ids import Role
+from tpctl.exits.events import Event, MarkPrice, Released, Snapshot, StreamLost, Tick
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
-from tpctl.exits.model import Book, Note, NoteKind, PositionKey, Scalar
+from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
 from tpctl.exits.units import Millis
 from tpctl.ports import Clock, Exchange, Feed
 
 _TICK_MS = 1_000
 # Reads of the account are at least this far apart, so that agreeing reads are different reads.
 _READ_SPACING_MS = 1_000
-# Above this many symbols the orders of all are cheaper to list than those of each.
-_MOST_NARROW = 40
 # How much of the quiet changes, above all of a trail's peak, a crash may cost.
 _CHECKPOINT_MS = 60_000
 # A week of one-minute candles; what an older run left is not judged.
@@ -349,12 +347,7 @@ class Watch:
         self._reader = self._begin(self._read_account())
 
     async def _read_account(self) -> None:
-        """Read positions and both order books; a failed read is unknown, never empty.
-
-        The regular read lists the orders of all symbols, which finds orphans anywhere and costs 90 of the request
-        weight, 180 of 2400 a minute. A read in between, of which a busy minute may need dozens, lists those of the
-        known symbols at a weight of 2 each.
-        """
+        """Read the account, after what the streams may have missed; a failed read is tried again."""
         began = self._clock.now()
         wide, self._wide_due = self._wide_due, False
         if wide:
@@ -362,15 +355,8 @@ class Watch:
         try:
             if self._missing:
                 self._missing = False
-                self._inbox.put_nowait(await self._missed())
-            mode = await self._exchange.position_mode()
-            positions = await self._exchange.positions()
-            symbols = {p.key.symbol for p in positions} | {key.symbol for key in self.state.episodes}
-            if wide or len(symbols) > _MOST_NARROW:
-                orders = await self._exchange.open_orders()
-            else:
-                found = [await self._exchange.open_orders(symbol) for symbol in sorted(symbols)]
-                orders = tuple(order for part in found for order in part)
+                self._inbox.put_nowait(await missed_events(self._exchange, self.state, began))
+            snapshot = await read_account(self._exchange, self.state, began, wide=wide)
         except CredentialsError as error:
             self._fail(error)
             return
@@ -386,12 +372,12 @@ class Watch:
             self._read_failed = False
             self._say(NoteKind.RECOVERED, "the account can be read again")
         self._reads += 1
-        self._inbox.put_nowait((Snapshot(began, mode, positions, orders),))
+        self._inbox.put_nowait((snapshot,))
 
     async def _recover(self) -> None:
         """Resolve what the last run left open before anything else."""
         try:
-            missed = await self._missed()
+            missed = await missed_events(self._exchange, self.state, self._clock.now())
         except (UnavailableError, RateLimitedError) as error:
             missed = []
             self._missing = self._read_failed = True  # the first read of the account tries again
@@ -411,30 +397,6 @@ class Watch:
                 with contextlib.suppress(UnavailableError, RateLimitedError):
                     self._scores.see_candles(symbol, await self._exchange.candles(symbol, "1m", minutes))
         self._publish()
-
-    async def _missed(self) -> list[Event]:
-        """Return what the streams may not have told: executions first, then the state of every open order of ours.
-
-        Executions come first so that fees are known when an order shows as filled. They name orders by exchange id;
-        the orders found tell which of those ids are ours.
-        """
-        now = self._clock.now()
-        looked_up: list[Event] = []
-        names: dict[str, str] = {}
-        for key, episode in tuple(self.state.episodes.items()):
-            for order in episode.orders:
-                if order.open:
-                    book = Book.REGULAR if order.role is Role.REDUCE or order.child_id else Book.ALGO
-                    found = await self._exchange.find_order(key.symbol, order.client_id, book)
-                    looked_up.append(OrderLookedUp(now, key, order.client_id, found))
-                    if found is not None:
-                        names[found.child_id or found.exchange_id] = order.client_id
-        filled: list[Event] = []
-        for symbol, since in _oldest(self.state).items():
-            for fill in await self._exchange.fills(symbol, since):
-                named = replace(fill, client_id=names.get(fill.order_id, fill.client_id))
-                filled.append(Filled(named.at, named))
-        return filled + looked_up
 
     async def _finish(self) -> None:
         """Let what is in flight end and be written down; nothing that protects is withdrawn."""
@@ -484,14 +446,6 @@ class Watch:
         if self._failure is None:
             self._failure = error
         self.stop(str(error))
-
-
-def _oldest(state: State) -> dict[str, Millis]:
-    """Return the symbols with episodes, and when the oldest of each began."""
-    since: dict[str, Millis] = {}
-    for key, episode in state.episodes.items():
-        since[key.symbol] = min(episode.opened_at, since.get(key.symbol, episode.opened_at))
-    return since
 
 
 def _pending(episode: Episode) -> bool:

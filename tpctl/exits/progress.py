@@ -26,6 +26,14 @@ from tpctl.exits.units import ONE, ZERO, Money, Price, Ratio
 _CONTEXT_RETRY_MS = 2_000
 
 
+# Where a ratchet of each style moves the stop; the default one names the level it moves to.
+_RATCHET_WORDS: dict[str, str] = {
+    "moving_target": "its target behind",
+    "percent_below_trigger": "its share behind the trigger",
+    "percent_below_highest": "its share behind the best price",
+}
+
+
 def progress(draft: Draft) -> None:
     """Move the episode on from what is known now."""
     episode = draft.episode
@@ -113,8 +121,10 @@ def _ratchet(draft: Draft) -> None:
         least = max(instrument.tick, rules.trail.min_step * rules.execution.ratchet_percent.of(level))
         if episode.key.side.sign * (level - episode.stop) < least:
             return
-    cause = "breakeven" if done == 1 else "ratchet"
-    move_stop(draft, level, cause, f"TP{done} filled: stop to {'breakeven' if done == 1 else f'TP{done - 1}'}")
+    style = draft.state.rules.execution.ratchet
+    where = _RATCHET_WORDS.get(style) or ("breakeven" if done == 1 else f"TP{done - 1}")
+    cause = "breakeven" if where == "breakeven" else "ratchet"
+    move_stop(draft, level, cause, f"TP{done} filled: stop to {where}")
 
 
 def _follow_trail(draft: Draft) -> None:
