@@ -369,7 +369,7 @@ def walk(drawn: list[tuple[object, ...]], *, side: str, hedge: bool, rules: Exit
     witness.check_converged()
 
 
-@settings(max_examples=120)
+@settings(max_examples=200)
 @given(
     drawn=moves,
     side=st.sampled_from(["LONG", "SHORT"]),
