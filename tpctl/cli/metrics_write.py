@@ -102,8 +102,8 @@ def _record(options: MetricsOptions, source: Path, env: str, place: Path) -> _Ta
             if len(batch) >= _BATCH:
                 _take(taken, journal, batch)
         _take(taken, journal, batch)
-        if taken.new:
-            _queued(lambda: file.publish(journal.attempts))
+        # Also where nothing was new: an earlier run may have died between the journal and the file.
+        _queued(lambda: file.publish(journal.attempts))
     return taken
 
 
