@@ -15,6 +15,7 @@ from tpctl.venue.filters import check_notional, check_price, check_quantity, che
 from tpctl.venue.lifecycle import move_conditional, rest_conditional
 from tpctl.venue.orders import Conditional
 from tpctl.venue.params import Params
+from tpctl.venue.read_lag import as_shown, shown_resting
 from tpctl.venue.refusals import refusal
 from tpctl.venue.requests import (
     CONDITIONAL_KINDS,
@@ -171,13 +172,16 @@ def cancel_algo_order(core: Core, params: Params) -> Payload:
 
 def get_algo_order(core: Core, params: Params) -> Payload:
     """GET algoOrder; -2013 for one the exchange does not know, or no longer."""
-    return wire.algo_row(core, _find(core, params, -2013))
+    order = as_shown(core, _find(core, params, -2013))
+    if order is None:
+        raise refusal(-2013)
+    return wire.algo_row(core, order)
 
 
 def open_algo_orders(core: Core, params: Params) -> list[Payload]:
     """GET openAlgoOrders: those that wait for their trigger, with numbers as doubles."""
     symbol = read_symbol(core, params).symbol if params.get("symbol") else None
-    return [wire.open_algo_row(core, order) for order in core.books.resting(symbol)]
+    return [wire.open_algo_row(core, order) for order in shown_resting(core, symbol)]
 
 
 def all_algo_orders(core: Core, params: Params) -> list[Payload]:

@@ -22,6 +22,7 @@ from tpctl.venue.lifecycle import end_order
 from tpctl.venue.matching import execute, place
 from tpctl.venue.orders import Order
 from tpctl.venue.params import Params
+from tpctl.venue.read_lag import as_shown, shown_open
 from tpctl.venue.refusals import VenueError, refusal
 from tpctl.venue.requests import (
     CONDITIONAL_KINDS,
@@ -133,13 +134,16 @@ def cancel_order(core: Core, params: Params) -> Payload:
 
 def get_order(core: Core, params: Params) -> Payload:
     """GET order; -2013 for one the exchange does not know, or no longer."""
-    return wire.order_row(core, _find(core, params, -2013))
+    order = as_shown(core, _find(core, params, -2013))
+    if order is None:
+        raise refusal(-2013)
+    return wire.order_row(core, order)
 
 
 def open_orders(core: Core, params: Params) -> list[Payload]:
     """GET openOrders: the regular book only."""
     symbol = read_symbol(core, params).symbol if params.get("symbol") else None
-    return [wire.order_row(core, order) for order in core.books.open_orders(symbol)]
+    return [wire.order_row(core, order) for order in shown_open(core, symbol)]
 
 
 def all_orders(core: Core, params: Params) -> list[Payload]:

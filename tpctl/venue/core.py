@@ -49,7 +49,11 @@ class Ids:
 
 @dataclass(slots=True)
 class Core:
-    """Everything the twin knows. `taken` is the notional used of this step's depth, by symbol and side."""
+    """Everything the twin knows.
+
+    `taken` is the notional used of this step's depth, by symbol and side. `halts` tells until when a symbol does not
+    trade, `thin` until when the book is thin and the depth it has otherwise, `lag_ms` how old reads are at the moment.
+    """
 
     rules: RuleBook
     terms: Terms
@@ -66,6 +70,9 @@ class Core:
     taken: dict[tuple[str, bool], Money] = field(default_factory=dict)
     countdowns: dict[str, Millis] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
+    halts: dict[str, Millis] = field(default_factory=dict)
+    thin: tuple[Millis, Money | None] | None = None
+    lag_ms: Millis = 0
 
     def symbol(self, name: str) -> SymbolRules:
         """Return the rules of a symbol; -1121 for one the exchange does not have."""

@@ -163,6 +163,10 @@ class Books:
             return None
         return order
 
+    def by_id(self, order_id: int) -> Order | None:
+        """Return the regular order with this id, however old."""
+        return self._orders.get(order_id)
+
     def orders(self, symbol: str | None, now: Millis) -> Iterator[Order]:
         """Yield all regular orders the exchange still knows, oldest first."""
         for order in self._orders.values():

@@ -15,6 +15,7 @@ from tpctl.exits.units import ONE, ZERO, Millis, Money, Price, Quantity
 from tpctl.venue import api_account, api_algo, api_market, api_orders, trader
 from tpctl.venue.account import Account
 from tpctl.venue.core import Core, Terms
+from tpctl.venue.exchange_acts import resume_due
 from tpctl.venue.ledger import Ledger, Rejection
 from tpctl.venue.lifecycle import move_conditional
 from tpctl.venue.margin import liquidation_price
@@ -139,6 +140,8 @@ class Venue:
         for quote in step.quotes:
             core.last[quote.symbol] = quote.last
             core.mark[quote.symbol] = quote.mark
+        if core.halts or core.thin is not None:
+            resume_due(core)
         charge_funding(core)
         for rules in moved:
             trigger_due(core, rules)
@@ -158,9 +161,16 @@ class Venue:
         events, self.core.events = self.core.events, []
         return events
 
-    def call(self, method: str, path: str, params: Params) -> Any:
-        """Answer a request by method and path (without `/fapi/`); raises `KeyError` for one that is not in ROUTES."""
-        return getattr(self, ROUTES[method, path].name)(params)
+    def call(self, method: str, path: str, params: Params, *, lag_ms: Millis = 0) -> Any:
+        """Answer a request by method and path (without `/fapi/`); raises `KeyError` for one that is not in ROUTES.
+
+        Orders are shown as they were `lag_ms` ago.
+        """
+        self.core.lag_ms = lag_ms
+        try:
+            return getattr(self, ROUTES[method, path].name)(params)
+        finally:
+            self.core.lag_ms = 0
 
     # REST, public
     exchange_info = _endpoint("v1/exchangeInfo", api_market.exchange_info)
@@ -243,6 +253,10 @@ class Venue:
     def drop(self, client_id: str) -> None:
         """Expire a resting conditional order as the exchange sometimes does by itself (reliability O11)."""
         move_conditional(self.core, self._resting(client_id), "EXPIRED")
+
+    def reject(self, client_id: str) -> None:
+        """Reject a resting conditional order that was accepted (reliability O11)."""
+        move_conditional(self.core, self._resting(client_id), "REJECTED", "Order rejected by the matching engine")
 
     def _resting(self, client_id: str) -> Conditional:
         order = self.core.books.resting_by_client(client_id)
