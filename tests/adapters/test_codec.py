@@ -18,10 +18,13 @@ from tpctl.exits.events import Accepted, Answered, Event, Refused, Unknown, With
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.intents import Intent
 from tpctl.exits.model import Attempt, Context, MarginMode, Note, NoteKind, Plan, PositionKey, Regime, RiskReadings
+from tpctl.exits.requests import Reduce, RequestAnswer, TightenStop, TrailNow
 from tpctl.exits.scoring import Aftermath, Record, Verdict
 from tpctl.exits.units import Ratio
 
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**15), max_value=10**15)
+POSITIVE = st.decimals(allow_nan=False, allow_infinity=False, min_value=Decimal("0.01"), max_value=10**15)
+SHARES = st.builds(Ratio, st.decimals(min_value=Decimal("0.01"), max_value=Decimal("0.99"), places=4))
 
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one line per kind of type
@@ -33,6 +36,10 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one line 
         bool: st.booleans(),
         type(None): st.none(),
         Ratio: st.builds(Ratio, DECIMALS),
+        # These refuse what makes no sense.
+        TightenStop: st.builds(TightenStop, POSITIVE),
+        TrailNow: st.builds(TrailNow, st.none() | SHARES),
+        Reduce: st.builds(Reduce, SHARES),
     }
     if hint in simple:
         return simple[hint]
@@ -54,7 +61,18 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one line 
     return st.builds(hint, **{each.name: st.deferred(lambda h=hints[each.name]: values_of(h)) for each in fields(hint)})
 
 
-STORED = (*get_args(Event), *get_args(Intent), Note, Attempt, Record, Aftermath, Verdict, Context, Episode)
+STORED = (
+    *get_args(Event),
+    *get_args(Intent),
+    Note,
+    Attempt,
+    Record,
+    Aftermath,
+    Verdict,
+    Context,
+    Episode,
+    RequestAnswer,
+)
 
 
 @pytest.mark.parametrize("record", STORED, ids=lambda record: record.__name__)

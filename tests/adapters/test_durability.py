@@ -19,18 +19,23 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from test_requests import ACCOUNT, make_first_schema
 
 from tpctl.adapters.files import StateDir, create_atomic, read_file, write_atomic
 from tpctl.adapters.halt import set_halt
 from tpctl.adapters.journal import Entry, Journal
-from tpctl.adapters.journal_reader import PositionRow
+from tpctl.adapters.journal_reader import JournalReader, PositionRow
+from tpctl.adapters.journal_schema import SCHEMA
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile
+from tpctl.adapters.requests import RequestDesk
 from tpctl.exits.errors import StateFileError
-from tpctl.exits.events import MarkPrice
+from tpctl.exits.events import MarkPrice, Requested
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import PlaceStop
 from tpctl.exits.model import Attempt, Note, NoteKind, Outcome, PositionKey, WorkingType
+from tpctl.exits.requests import CloseAll, RequestAnswer
+from tpctl.exits.requests import Outcome as RequestOutcome
 
 _TRACEME, _SYSCALL, _SETOPTIONS, _SYSCALL_INFO = 0, 24, 0x4200, 0x420E
 _MARK_SYSCALL_STOPS = 1
@@ -370,9 +375,10 @@ from decimal import Decimal
 from pathlib import Path
 from tpctl.adapters.files import read_file, write_atomic
 from tpctl.adapters.journal import Entry, Journal
-from tpctl.adapters.journal_reader import PositionRow
+from tpctl.adapters.journal_reader import JournalReader, PositionRow
+from tpctl.adapters.journal_schema import SCHEMA
 from tpctl.exits.errors import StateFileError
-from tpctl.exits.events import MarkPrice
+from tpctl.exits.events import MarkPrice, Requested
 from tpctl.exits.instrument import (PositionSide)
 from tpctl.exits.model import (PositionKey)
 
@@ -422,3 +428,46 @@ def test_a_full_disk_stops_new_decisions_and_the_reserve_lets_the_last_ones_thro
         "True",
         "True",
     ]
+
+
+def test_a_request_is_taken_exactly_once_at_every_crash(tmp_path: Path) -> None:
+    seen = set()
+    done = RequestAnswer(RequestOutcome.DONE, "closing 0.5 at market")
+
+    def prepare(directory: Path) -> Callable[[], object]:
+        journal = open_journal(directory / "journal.db")
+        with RequestDesk.open(directory / "journal.db", "f") as desk:
+            name = desk.file(KEY, CloseAll(), "test", 60_000)
+        taken = Requested(2, KEY, name, "test", CloseAll())
+        return lambda: journal.commit(Entry(2, taken, (AFTER,), answers=((name, done),)))
+
+    for directory, finished in every_crash(tmp_path, prepare):
+        with open_journal(directory / "journal.db") as journal:
+            journal.integrity()
+            (filed,) = journal.requests()
+            events = [event for _, event in journal.events()]
+            seen.add(filed.answer)
+            # Waiting and nothing decided, or decided and answered: never between.
+            assert (filed.answer is None) is (events == []) is (journal.states() == {})
+            assert filed.answer == done or not finished
+            assert len(events) <= 1
+
+    assert seen == {None, done}
+
+
+def test_a_journal_killed_while_its_schema_is_brought_up_to_date_is_whole(tmp_path: Path) -> None:
+    seen = set()
+
+    def prepare(directory: Path) -> Callable[[], object]:
+        make_first_schema(directory / "journal.db")
+        return lambda: Journal.open(directory / "journal.db", ACCOUNT, at=0, code_version="0").close()
+
+    for directory, _ in every_crash(tmp_path, prepare):
+        with JournalReader.read_only(directory / "journal.db") as reader:
+            reader.integrity()
+            seen.add(reader.meta.schema)
+        with Journal.open(directory / "journal.db", ACCOUNT, at=0, code_version="0") as journal:
+            journal.integrity()
+            assert [note.reason for _, note in journal.notes()] == ["x"]
+
+    assert seen == {1, SCHEMA}

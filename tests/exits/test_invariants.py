@@ -13,13 +13,15 @@ from stage import LOST_AFTER, LOST_BEFORE, Stage
 
 from tpctl.exits.decide import step
 from tpctl.exits.episode import Decision, Episode, LegStatus, OrderState, Phase, State
-from tpctl.exits.events import Event
+from tpctl.exits.events import Event, Requested
 from tpctl.exits.ids import PREFIX, Role, is_ours, parse_client_id
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceStop, PlaceTakeProfit, ReduceAtMarket
-from tpctl.exits.model import PositionKey
+from tpctl.exits.model import NoteKind, PositionKey
 from tpctl.exits.quiet import catch_up
+from tpctl.exits.requests import CloseAll, Rearm, Reduce, Request, StopToBreakeven, TightenStop, TrailNow
 from tpctl.exits.rules import ExecutionRules, ExitRules, RatchetStyle
+from tpctl.exits.units import Ratio
 from tpctl.venue.venue import Terms, Venue, VenueError
 
 SYMBOL = "XRPUSDT"
@@ -281,6 +283,14 @@ class Walk:
             self.stage.venue.cancel_algo_order({"clientAlgoId": order.client_id})
         self.stage.settle()
 
+    def ask(self, request: Request, side: PositionSide, number: int) -> None:
+        """Ask something of the position; the few numbers let requests come twice."""
+        stage, key = self.stage, PositionKey(SYMBOL, side)
+        known = stage.state.episodes[key].requests if key in stage.state.episodes else ()
+        told = len(stage.told(NoteKind.ANSWERED))
+        stage.hear(Requested(stage.now, key, f"{number}", "test", request))
+        assert len(stage.told(NoteKind.ANSWERED)) == told + (f"{number}" not in known), "a request has one answer"
+
     def events(self, how: str) -> None:
         """Distort the user events from now on; ending it delivers what was held back."""
         self.calm = how == "ok"
@@ -301,6 +311,34 @@ class Walk:
     def _hold(self, events: list[Event]) -> list[Event]:
         self.held += events
         return []
+
+    def make(self, move: tuple[object, ...]) -> None:
+        """Do what was drawn."""
+        match move:
+            case ("price", int(permille)):
+                self.price_by(permille)
+            case ("wait", int(ms)):
+                self.stage.wait(ms)
+            case ("act", str(what), str(which)):
+                self.operate(what, which)
+            case ("answer", str() | int() as outcome, type() as kind):
+                self.stage.fault(outcome, kind)
+            case ("events", str(how)):
+                self.events(how)
+            case ("meddle", str(what), int(index)):
+                self.meddle(what, index)
+            case ("ask", request, PositionSide() as asked_of, int(number)):
+                self.ask(request, asked_of, number)
+            case ("restart",):
+                self.stage.restart()
+            case ("crash", int(after)):
+                self.stage.crash_after = after
+            case ("empty", int(reads)):
+                self.stage.empty_reads = reads
+            case ("context", int(reads)):
+                self.stage.lost_contexts = reads
+            case _:
+                raise AssertionError(move)
 
     def end(self) -> None:
         self.stage.faults.clear()
@@ -325,9 +363,21 @@ answers = st.tuples(
 distortions = st.tuples(st.just("events"), st.sampled_from(["ok", "ok", "twice", "reverse", "hold", "drop"]))
 meddlings = st.tuples(st.just("meddle"), st.sampled_from(["drop", "jam", "cancel"]), st.integers(0, 5))
 deaths = st.tuples(st.just("restart")) | st.tuples(st.just("crash"), st.integers(0, 5))
+requests: list[Request] = [
+    StopToBreakeven(),
+    TightenStop(Decimal("2.45")),
+    TightenStop(Decimal("2.55")),
+    TrailNow(),
+    TrailNow(Ratio.percent("0.8")),
+    Rearm(),
+    Reduce(Ratio.percent(30)),
+    Reduce(Ratio.percent(95)),
+    CloseAll(),
+]
+asks = st.tuples(st.just("ask"), st.sampled_from(requests), st.sampled_from(list(PositionSide)), st.integers(0, 5))
 reads = st.tuples(st.just("empty"), st.integers(1, 2)) | st.tuples(st.just("context"), st.integers(1, 2))
 moves = st.lists(
-    prices | prices | prices | waits | acts | answers | distortions | meddlings | deaths | reads, max_size=30
+    prices | prices | prices | waits | acts | answers | distortions | meddlings | deaths | reads | asks, max_size=30
 )
 
 
@@ -339,29 +389,7 @@ def walk(drawn: list[tuple[object, ...]], *, side: str, hedge: bool, rules: Exit
     run.operate("open", side)
     witness.check(calm=True)
     for move in drawn:
-        match move:
-            case ("price", int(permille)):
-                run.price_by(permille)
-            case ("wait", int(ms)):
-                stage.wait(ms)
-            case ("act", str(what), str(which)):
-                run.operate(what, which)
-            case ("answer", str() | int() as outcome, type() as kind):
-                stage.fault(outcome, kind)
-            case ("events", str(how)):
-                run.events(how)
-            case ("meddle", str(what), int(index)):
-                run.meddle(what, index)
-            case ("restart",):
-                stage.restart()
-            case ("crash", int(after)):
-                stage.crash_after = after
-            case ("empty", int(reads)):
-                stage.empty_reads = reads
-            case ("context", int(reads)):
-                stage.lost_contexts = reads
-            case _:
-                raise AssertionError(move)
+        run.make(move)
         witness.check(calm=run.calm)
     run.end()
     witness.check(calm=True)

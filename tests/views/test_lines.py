@@ -129,6 +129,17 @@ SENTENCES: list[tuple[Note, str]] = [
     (note(NoteKind.EXTERNAL, "leverage changed to 10x"), "changed from outside: leverage changed to 10x"),
     (
         note(
+            NoteKind.ANSWERED,
+            "stop 2.4625 → 2.5026, breakeven",
+            request="stop to breakeven",
+            outcome="done",
+            source="dashboard",
+            request_id="dashboard-1-1",
+        ),
+        "dashboard asked: stop to breakeven [done]: stop 2.4625 → 2.5026, breakeven",
+    ),
+    (
+        note(
             NoteKind.STOPPED,
             "interrupted",
             None,

@@ -20,11 +20,13 @@ from tpctl.adapters.codec import encode
 from tpctl.adapters.files import check_private_file, file_error, sync_directory, write_atomic
 from tpctl.adapters.journal_reader import EpisodeRow, Hindsight, JournalReader, PositionRow
 from tpctl.adapters.journal_schema import SCHEMA, Meta, checksum, create, guarded, is_io_failure, open_writer
+from tpctl.adapters.requests import settle_request
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.events import Event
 from tpctl.exits.ids import parse_client_id
 from tpctl.exits.intents import CancelOrder, OrderIntent
 from tpctl.exits.model import Attempt, Note, PositionKey
+from tpctl.exits.requests import RequestAnswer
 from tpctl.exits.scoring import Aftermath, fold
 from tpctl.exits.units import Millis
 
@@ -51,7 +53,7 @@ _NEXT = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one decision makes durable, as one transaction. `at` is event time."""
+    """What one decision makes durable, as one transaction. `at` is event time, `answers` are by request id."""
 
     at: Millis
     event: Event | None = None
@@ -62,6 +64,7 @@ class Entry:
     episodes: tuple[EpisodeRow, ...] = ()
     aftermaths: tuple[Aftermath, ...] = ()
     hindsights: tuple[Hindsight, ...] = ()
+    answers: tuple[tuple[str, RequestAnswer], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ class Journal(JournalReader):
                 self._insert(db, "aftermaths", (aftermath.attempt_id, entry.at, encode(aftermath)))
             for hindsight in entry.hindsights:
                 self._insert(db, "hindsights", (hindsight.attempt_id, entry.at, encode(hindsight)))
+            for name, answer in entry.answers:
+                settle_request(db, name, entry.at, answer)
         return Committed(event_seq, note_seqs, new)
 
     def record(self, at: Millis, attempts: Sequence[Attempt]) -> tuple[str, ...]:

@@ -8,14 +8,24 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from tpctl.adapters.codec import CodecError, decode, kinds
-from tpctl.adapters.journal_schema import Meta, check_pages, checksum, damaged, guarded, open_reader, read_meta
+from tpctl.adapters.journal_schema import (
+    Meta,
+    check_pages,
+    checksum,
+    damaged,
+    guarded,
+    open_reader,
+    read_meta,
+    schema_of,
+)
 from tpctl.exits.events import Event
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import OrderIntent
 from tpctl.exits.model import Attempt, Note, PositionKey
+from tpctl.exits.requests import Request, RequestAnswer
 from tpctl.exits.scoring import Aftermath, Verdict
 from tpctl.exits.units import Millis, Money, Price, Quantity
 
@@ -32,7 +42,10 @@ _SELECT = {
     "attempts": "SELECT 0, id, at, payload, crc FROM attempts ",
     "aftermaths": "SELECT 0, attempt_id, at, payload, crc FROM aftermaths ",
     "hindsights": "SELECT 0, attempt_id, at, payload, crc FROM hindsights ",
+    "requests": "SELECT seq, id, at, expires_at, source, symbol, side, payload, taken_at, answer, crc FROM requests ",
 }
+# The schema a table came with, where that was not the first.
+_SINCE = {"requests": 2}
 
 T = TypeVar("T")
 
@@ -74,6 +87,23 @@ class Hindsight:
 
     attempt_id: str
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class FiledRequest:
+    """A request another process filed. Times are wall-clock milliseconds; `answer` is None until it was taken.
+
+    `request` is None where another version of tpctl filed what this one does not know.
+    """
+
+    seq: int
+    id: str
+    at: Millis
+    expires_at: Millis
+    source: str
+    key: PositionKey
+    request: Request | None
+    answer: RequestAnswer | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +197,24 @@ class JournalReader:
         rows = self._rows("aftermaths", "WHERE attempt_id NOT IN (SELECT attempt_id FROM hindsights) ORDER BY at, 2")
         return tuple(self._decode("aftermaths", row[2], Aftermath) for row in rows)
 
+    def requests(self, *, waiting: bool = False) -> tuple[FiledRequest, ...]:
+        """Return the requests that were filed, oldest first; only those `waiting` for an answer where asked."""
+        tail = "WHERE taken_at IS NULL ORDER BY seq" if waiting else "ORDER BY seq"
+        return tuple(self._filed(seq, row) for seq, row in self._numbered("requests", tail))
+
+    def request(self, name: str) -> FiledRequest | None:
+        """Return one request by its id."""
+        found = [self._filed(seq, row) for seq, row in self._numbered("requests", "WHERE id = ?", name)]
+        return found[0] if found else None
+
+    def _filed(self, seq: int, row: tuple[Any, ...]) -> FiledRequest:
+        name, at, expires_at, source, symbol, side, payload, _, answer = row
+        return FiledRequest(
+            *(seq, name, at, expires_at, source, self._key(symbol, side)),
+            request=_known_request(payload),
+            answer=None if answer is None else self._decode("requests", answer, RequestAnswer),
+        )
+
     def integrity(self) -> None:
         """Check the structure of the file and the checksum of every row; raises `StateFileError` on damage."""
         with guarded(self.path):
@@ -182,6 +230,8 @@ class JournalReader:
     def _numbered(self, table: str, tail: str, *parameters: object) -> Iterator[tuple[int, tuple[Any, ...]]]:
         # Fetched at once: an open cursor would keep an old snapshot alive and the log from being reset.
         with guarded(self.path):
+            if table in _SINCE and schema_of(self._db) < _SINCE[table]:
+                return
             rows = self._db.execute(_SELECT[table] + tail, parameters).fetchall()
         for *values, crc in rows:
             if checksum(table, tuple(values)) != crc:
@@ -208,3 +258,11 @@ class JournalReader:
             return PositionKey(symbol, PositionSide(side))
         except ValueError as error:
             raise damaged(self.path, f"is damaged: {error}") from error
+
+
+def _known_request(payload: str) -> Request | None:
+    # The row's checksum holds, so it is not damaged: whoever wrote it knows more than we do.
+    try:
+        return decode(payload, cast("type[Request]", Request))
+    except CodecError:
+        return None

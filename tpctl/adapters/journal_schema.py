@@ -22,17 +22,18 @@ from tpctl.exits.errors import LockedError, StateFileError, TpctlError
 from tpctl.exits.units import Millis
 
 APPLICATION_ID = 0x7470_6374  # "tpct", the database header's owner field
-SCHEMA = 1
 # How long a writer waits for another one (`metrics --record` beside `watch`), who is done within milliseconds (C1).
 BUSY_MS = 2000
 _MAGIC = b"SQLite format 3\0"
 _SIDECARS = ("-wal", "-shm")
 
-# Rows are only ever added, but for `positions` and `episodes`, which hold the newest state of each. An intent may be
+# Rows are only ever added, but for `positions` and `episodes`, which hold the newest state of each, and `requests`,
+# which are answered once. An intent may be
 # journalled more than once under one client id (a retry of something that never reached a book, several cancels of one
 # order), so its key is its own sequence number. `attempts` and `hindsights` keep SQLite's row numbers, which grow with
 # every row: readers go on from the last one they saw.
-_TABLES = """
+_TABLES = (
+    """
 CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     schema INTEGER NOT NULL,
@@ -113,7 +114,27 @@ CREATE TABLE hindsights (
     payload TEXT NOT NULL,
     crc INTEGER NOT NULL
 );
-"""
+""",
+    # Written by other processes beside the running watch, which takes them in the order of their numbers.
+    """
+CREATE TABLE requests (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    side TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    taken_at INTEGER,
+    answer TEXT,
+    crc INTEGER NOT NULL
+);
+CREATE INDEX requests_open ON requests (seq) WHERE taken_at IS NULL;
+""",
+)
+"""What each schema number added to the one before; a journal of an older one is brought up to date by its writer."""
+SCHEMA = len(_TABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +196,7 @@ def create(path: Path, meta: Meta) -> None:
             _configure_writer(connection, staged)
             row = (1, meta.schema, meta.code_version, meta.fingerprint, meta.created_at)
             connection.executescript(
-                f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA};{_TABLES}"
+                f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA};{''.join(_TABLES)}"
             )
             connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?)", (*row, checksum("meta", row)))
             connection.execute("COMMIT")
@@ -184,18 +205,22 @@ def create(path: Path, meta: Meta) -> None:
         raise file_error("create", path, error) from error
 
 
-def open_writer(path: Path, fingerprint: str) -> sqlite3.Connection:
-    """Return a connection for the one writing process, after checking the whole file.
+def open_writer(path: Path, fingerprint: str, *, whole: bool = True) -> sqlite3.Connection:
+    """Return a connection for a writing process, after checking the `whole` file and bringing its schema up to date.
 
-    The check runs on a read-only connection, so that a file that is refused is not even checkpointed.
+    The check runs on a read-only connection, so that a file that is refused is not even checkpointed. A process that
+    only adds a row beside the one that has checked it may leave the pages out: their check takes as long as the file is
+    large.
     """
     with guarded(path):
         stage_path(path)
         with closing(open_reader(path, fingerprint)) as reader:
-            check_pages(reader, path)
+            if whole:
+                check_pages(reader, path)
         connection = _connect(path, "rw")
         try:
             _configure_writer(connection, path)
+            _bring_up_to_date(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -256,9 +281,9 @@ def _check_identity(connection: sqlite3.Connection, path: Path, fingerprint: str
             f"journal {str(path)!r} has schema {version}, this tpctl reads up to {SCHEMA}",
             "use the tpctl version that wrote it, or a newer one",
         )
-    if version != SCHEMA:
+    if version < 1:
         raise damaged(path, f"has the impossible schema {version}")
-    if _definitions(connection) != _expected_definitions():
+    if _definitions(connection) != _expected_definitions(version):
         raise damaged(path, "is damaged: its tables are not the ones it was made with")
     meta = read_meta(connection, path)
     if fingerprint is not None and meta.fingerprint != fingerprint:
@@ -274,10 +299,36 @@ def _definitions(connection: sqlite3.Connection) -> list[tuple[str, str, str | N
 
 
 @cache
-def _expected_definitions() -> list[tuple[str, str, str | None]]:
+def _expected_definitions(version: int) -> list[tuple[str, str, str | None]]:
     with closing(sqlite3.connect(":memory:")) as blank:
-        blank.executescript(_TABLES)
+        blank.executescript("".join(_TABLES[:version]))
         return _definitions(blank)
+
+
+def schema_of(connection: sqlite3.Connection) -> int:
+    """Return the schema number of an open journal; an older one lacks the tables that came later."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    """Add what a journal of an older schema lacks, as one transaction."""
+    if schema_of(connection) == SCHEMA:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again under the lock: another writer may have been first.
+        for added in _TABLES[schema_of(connection) :]:
+            for statement in filter(str.strip, added.split(";")):
+                connection.execute(statement.strip())
+        meta = read_meta(connection, path)
+        row = (1, SCHEMA, meta.code_version, meta.fingerprint, meta.created_at)
+        connection.execute("UPDATE meta SET schema = ?, crc = ?", (SCHEMA, checksum("meta", row)))
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

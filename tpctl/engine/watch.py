@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from tpctl.adapters.journal import Entry, Journal
+from tpctl.adapters.requests import wall_ms
 from tpctl.engine.context import ContextSource
 from tpctl.engine.guard import Guard
 from tpctl.engine.lanes import Lanes
@@ -22,9 +23,10 @@ from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
 from tpctl.exits.decide import recover, step
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
 from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
-from tpctl.exits.events import Event, MarkPrice, Released, Snapshot, StreamLost, Tick
+from tpctl.exits.events import Event, MarkPrice, Released, Requested, Snapshot, StreamLost, Tick
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
 from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
+from tpctl.exits.requests import Outcome, Request, RequestAnswer, answer_in
 from tpctl.exits.units import Millis
 from tpctl.ports import Clock, Exchange, Feed
 
@@ -123,6 +125,7 @@ class Watch:
         self._failure: BaseException | None = None
         self._started_at: Millis | None = None
         self._halt: str | None = None
+        self._asked = 0
         self.rejected = 0
         self._naked_ms = 0
 
@@ -147,6 +150,13 @@ class Watch:
             self._stop_reason = reason
             self._stopping.set()
             self._inbox.put_nowait(())
+
+    def ask(self, key: PositionKey, request: Request, source: str) -> str:
+        """Ask something of a position from within this process; return the id its `answered` note carries."""
+        self._asked += 1
+        name = f"{source}-{self._clock.now()}-{self._asked}"
+        self._inbox.put_nowait((Requested(self._clock.now(), key, name, source, request),))
+        return name
 
     async def run(self) -> Summary:
         """Guard until stopped, the market ends, or the time is over; raise what cannot be survived."""
@@ -275,6 +285,7 @@ class Watch:
                 episodes=tuple(episode_rows(self.state, decision.state, keys)),
                 aftermaths=tuple(aftermath for _, aftermath in watched),
                 hindsights=tuple(clear),
+                answers=self._answers(decision.notes),
             )
         )
         # At once: whatever fails from here on, memory may not fall behind the journal.
@@ -316,6 +327,7 @@ class Watch:
             self._ticked_at = now
             self._apply(Tick(now))
             self._watch_halt(now)
+            self._take_requests(now)
             if self._wide_at is not None and now - self._wide_at >= self._terms.reconcile_ms:
                 self._wide_due = True
                 self._read_reason = self._read_reason or "the regular check"
@@ -325,6 +337,35 @@ class Watch:
         duration = self._terms.duration_ms
         if duration is not None and self._started_at is not None and now - self._started_at >= duration:
             self.stop("the time is over")
+
+    def _take_requests(self, now: Millis) -> None:
+        """Take what other processes asked for, in their order; the answer is durable with what it decided."""
+        for filed in self._journal.requests(waiting=True):
+            if filed.expires_at < wall_ms():
+                self._answer(filed.id, Outcome.EXPIRED, f"{filed.source} asked at {filed.at} and waits no longer")
+            elif filed.request is None:
+                self._answer(filed.id, Outcome.REFUSED, "the running watch is of a version that does not know it")
+            else:
+                self._apply(Requested(now, filed.key, filed.id, filed.source, filed.request))
+
+    def _answer(self, name: str, outcome: Outcome, text: str) -> None:
+        self._journal.commit(Entry(self._clock.now(), answers=((name, RequestAnswer(outcome, text)),)))
+
+    def _answers(self, notes: Sequence[Note]) -> tuple[tuple[str, RequestAnswer], ...]:
+        """Return the answers among notes; of a watch that sends nothing, none says that something was done."""
+        found = tuple(answer for note in notes if (answer := answer_in(note)) is not None)
+        if self._terms.mode == "armed":
+            return found
+        text = "shadow mode, nothing is sent"
+        return tuple(
+            (
+                name,
+                RequestAnswer(Outcome.WITHHELD, f"{answer.text} ({text})")
+                if answer.outcome is Outcome.DONE
+                else answer,
+            )
+            for name, answer in found
+        )
 
     def _watch_halt(self, now: Millis) -> None:
         halt = self._halted()

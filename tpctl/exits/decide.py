@@ -24,6 +24,7 @@ from tpctl.exits.events import (
     OrderSeen,
     PositionSeen,
     Released,
+    Requested,
     Snapshot,
     StreamLost,
     Tick,
@@ -33,6 +34,7 @@ from tpctl.exits.ids import Role, generation_of, is_ours
 from tpctl.exits.instrument import OrderSide, PositionSide
 from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
 from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, PositionKey
+from tpctl.exits.on_request import answer_note, no_position, see_request
 from tpctl.exits.progress import end_episode, on_time, progress, watch_protection
 from tpctl.exits.quiet import awake, catch_up, quiet_mark, still_quiet
 from tpctl.exits.reconcile import reconcile
@@ -42,7 +44,7 @@ from tpctl.exits.snapshot import sweep_orphans, take_read
 from tpctl.exits.units import ZERO, Millis, Price, Quantity
 
 
-def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911 - one branch per kind of event
+def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one branch per kind of event
     """Return what `event` leads to."""
     match event:
         case MarkPrice():
@@ -67,6 +69,8 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911 - one b
             return _each(state, _keys_of(symbol), at, lambda draft: _on_leverage(draft, str(leverage)))
         case StreamLost(reason=reason):
             return Decision(state, (ReadAccount(reason),))
+        case Requested():
+            return _on_request(state, event)
         case Released(at=at):
             return _each(state, tuple(state.episodes), at, _on_release)
 
@@ -186,6 +190,12 @@ def _quieten(decision: Decision, symbols: Iterable[str], now: Millis) -> Decisio
     if not found:
         return decision
     return replace(decision, state=_with_quiet(state, {**state.quiet, **found}))
+
+
+def _on_request(state: State, event: Requested) -> Decision:
+    if event.key not in state.episodes:
+        return Decision(state, notes=(answer_note(event, no_position(event)),))
+    return _each(state, (event.key,), event.at, lambda draft: see_request(draft, event))
 
 
 def _on_release(draft: Draft) -> None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import Intent
-from tpctl.exits.model import Attempt, Book, Context, Fill, LiveOrder, Note, Plan, PositionKey, PositionMode
+from tpctl.exits.model import Attempt, Book, Context, Fill, LiveOrder, Note, Plan, PositionKey, PositionMode, Trail
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import ZERO, Millis, Money, Price, Quantity, Ratio
 
@@ -131,6 +131,8 @@ class Episode:
     else's act (I24). `quantity` is the smaller of the two, so that a late figure never makes us close what is gone;
     only a stated zero is flat. `unclaimed` are executions whose order is not known yet. `context_at` is when the
     planning inputs came, None while they are awaited. `naked_ms` adds up the time without a live stop.
+    `requests` are the ids answered in this life, `reduce_to` is the size a request brings the position down to, and
+    `trail` are the terms a request put over those of the plan.
     """
 
     key: PositionKey
@@ -186,7 +188,15 @@ class Episode:
     naked_ms: int = 0
     live_adjusted: bool = False
     plans: int = 0
+    requests: tuple[str, ...] = ()
+    reduce_to: Quantity | None = None
+    trail: Trail | None = None
     flat_at: Millis | None = None
+
+    @property
+    def trail_terms(self) -> Trail | None:
+        """The trail in force: as asked for, else as planned."""
+        return self.trail or (None if self.plan is None else self.plan.trail)
 
     @property
     def legs_hit(self) -> int:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from tpctl.exits.instrument import Instrument
 from tpctl.exits.model import Context, Fill, LiveOrder, Position, PositionKey, PositionMode
+from tpctl.exits.requests import Request
 from tpctl.exits.units import Millis, Price, Quantity
 
 
@@ -161,6 +162,17 @@ class Released:
     at: Millis
 
 
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """Something was asked of a position; `id` makes it count once, `source` is who asked, for the record."""
+
+    at: Millis
+    key: PositionKey
+    id: str
+    source: str
+    request: Request
+
+
 Event: TypeAlias = (
     MarkPrice
     | OrderSeen
@@ -174,4 +186,5 @@ Event: TypeAlias = (
     | Tick
     | StreamLost
     | Released
+    | Requested
 )

@@ -311,6 +311,7 @@ class NoteKind(StrEnum):
     RECOVERED = "recovered"
     HALTED = "halted"
     EXTERNAL = "external"
+    ANSWERED = "answered"
     STOPPED = "stopped"
 
 

@@ -19,7 +19,7 @@ from tpctl.exits.quantize import round_tp
 from tpctl.exits.reconcile import begin_close
 from tpctl.exits.size import fit_legs, settle_difference
 from tpctl.exits.stops import ratchet_stop
-from tpctl.exits.trailing import peak_profit, rearm, trail_stop
+from tpctl.exits.trailing import Rearm, peak_profit, rearm, trail_stop
 from tpctl.exits.units import ONE, ZERO, Money, Price, Ratio
 
 # A context that never came is asked for again after this.
@@ -127,34 +127,41 @@ def _ratchet(draft: Draft) -> None:
     move_stop(draft, level, cause, f"TP{done} filled: stop to {where}")
 
 
-def _follow_trail(draft: Draft) -> None:
-    episode = draft.episode
-    plan, instrument, peak, callback = episode.plan, episode.instrument, episode.peak, episode.callback
-    if plan is None or plan.trail is None or instrument is None or peak is None or callback is None:
-        return
-    if episode.stop is None or episode.phase is Phase.CLOSING:
-        return
-    side = episode.key.side
-    profit = peak_profit(side, episode.entry, peak)
-    if profit < plan.trail.activation:
-        return
-    rules = draft.state.rules.trail
-    change = rearm(
-        plan.trail.callback,
+def trail_change(draft: Draft) -> Rearm | None:
+    """Return what the schedule makes of the callback now; None where no trail acts (yet)."""
+    episode, rules = draft.episode, draft.state.rules.trail
+    terms, peak, callback = episode.trail_terms, episode.peak, episode.callback
+    if terms is None or peak is None or callback is None:
+        return None
+    profit = peak_profit(episode.key.side, episode.entry, peak)
+    if profit < terms.activation:
+        return None
+    return rearm(
+        terms.callback,
         callback,
         profit,
         position_age_ms=draft.now - episode.opened_at,
         since_change_ms=None if episode.callback_at is None else draft.now - episode.callback_at,
-        schedule=plan.trail.schedule,
+        schedule=terms.schedule,
         min_age_ms=rules.min_age_ms,
         min_interval_ms=rules.min_interval_ms,
         min_change=rules.min_change,
         floor=rules.min_callback,
         ceiling=rules.max_callback,
     )
+
+
+def _follow_trail(draft: Draft) -> None:
+    episode = draft.episode
+    instrument, peak = episode.instrument, episode.peak
+    if instrument is None or peak is None or episode.stop is None or episode.phase is Phase.CLOSING:
+        return
+    change = trail_change(draft)
+    if change is None:
+        return
+    side, rules, callback = episode.key.side, draft.state.rules.trail, change.callback
     if change.changed:
-        draft.set(callback=change.callback, callback_at=draft.now)
-        callback = change.callback
+        draft.set(callback=callback, callback_at=draft.now)
     level = trail_stop(instrument, side, peak, callback)
     step = max(instrument.tick, rules.min_step * callback.of(peak))
     if change.changed or side.sign * (level - episode.stop) >= step:

@@ -89,6 +89,7 @@ def _settled(episode: Episode, rules: ExitRules, now: Millis) -> bool:
         and episode.differs_since is None
         and episode.overdue_since is None
         and not episode.unclaimed
+        and episode.reduce_to is None
         and episode.context_asked_at is not None
         and episode.context_at is not None
         and episode.protected is (episode.unprotected_since is None)
@@ -106,23 +107,24 @@ def _at_rest(order: OwnOrder) -> bool:
 
 
 def _trails(episode: Episode) -> bool:
-    if episode.plan is None or episode.plan.trail is None or episode.peak is None:
+    terms = episode.trail_terms
+    if terms is None or episode.peak is None:
         return False
-    return peak_profit(episode.key.side, episode.entry, episode.peak) >= episode.plan.trail.activation
+    return peak_profit(episode.key.side, episode.entry, episode.peak) >= terms.activation
 
 
 def _rearm_waits(episode: Episode, rules: ExitRules) -> bool:
     """Whether a tighter callback only waits for the position's age or the time since the last change."""
-    plan, callback, peak = episode.plan, episode.callback, episode.peak
-    if plan is None or plan.trail is None or callback is None or peak is None or not _trails(episode):
+    terms, callback, peak = episode.trail_terms, episode.callback, episode.peak
+    if terms is None or callback is None or peak is None or not _trails(episode):
         return False
     change = rearm(
-        plan.trail.callback,
+        terms.callback,
         callback,
         peak_profit(episode.key.side, episode.entry, peak),
         position_age_ms=rules.trail.min_age_ms,
         since_change_ms=None,
-        schedule=plan.trail.schedule,
+        schedule=terms.schedule,
         min_age_ms=rules.trail.min_age_ms,
         min_interval_ms=rules.trail.min_interval_ms,
         min_change=rules.trail.min_change,
@@ -146,8 +148,9 @@ def _gains(episode: Episode, rules: ExitRules) -> Iterator[Price]:
     for leg in episode.legs:
         if leg.status is LegStatus.WAITING:
             yield leg.trigger
-    if episode.plan is not None and episode.plan.trail is not None and not _trails(episode):
-        yield episode.entry * (ONE + sign * episode.plan.trail.activation.fraction)
+    terms = episode.trail_terms
+    if terms is not None and not _trails(episode):
+        yield episode.entry * (ONE + sign * terms.activation.fraction)
     follows = rules.execution.ratchet == "percent_below_highest" and episode.legs_hit > 0
     if episode.peak is not None and (follows or _trails(episode)):
         yield episode.peak

@@ -18,8 +18,9 @@ from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.model import Book, NoteKind
+from tpctl.exits.quantize import market_limits, round_quantity
 from tpctl.exits.size import is_dust
-from tpctl.exits.units import ZERO, Millis, Price, Quantity
+from tpctl.exits.units import ZERO, Millis, Price, Quantity, trimmed
 
 # The exchange refuses an order that would trigger at once: its price has already passed the level.
 WOULD_TRIGGER = frozenset({-2021, -4142})
@@ -41,6 +42,7 @@ def reconcile(draft: Draft) -> None:
     if _closing(draft):
         _close(draft, instrument)
     else:
+        _come_down(draft, instrument)
         _keep_take_profits(draft, instrument)
 
 
@@ -195,6 +197,22 @@ def _close(draft: Draft, instrument: Instrument) -> None:
         return
     if not is_dust(draft.episode) and draft.may_try(Role.REDUCE.value):
         _reduce(draft, (), slices(draft.episode.quantity, instrument), draft.episode.close_reason or "close")
+
+
+def _come_down(draft: Draft, instrument: Instrument) -> None:
+    """Reduce at market to the size a request named, until it is reached or what is missing is no order."""
+    goal = draft.episode.reduce_to
+    if goal is None:
+        return
+    reduces = draft.episode.of_role(Role.REDUCE)
+    if any(order.pending or order.state in {OrderState.WORKING, OrderState.WITHHELD} for order in reduces):
+        return
+    excess = round_quantity(instrument, max(ZERO, draft.episode.quantity - goal), market=True)
+    smallest, _ = market_limits(instrument)
+    if excess <= 0 or excess < smallest:
+        draft.set(reduce_to=None)
+    elif draft.may_try(Role.REDUCE.value):
+        _reduce(draft, (), slices(excess, instrument), f"reduce to {trimmed(goal)}, as asked for")
 
 
 def _reduce(draft: Draft, legs: tuple[int, ...], parts: tuple[Quantity, ...], reason: str) -> None:

@@ -75,6 +75,7 @@ def _see_increase(draft: Draft, quantity: Quantity, entry: Price) -> None:
         accounted_at=episode.position_at,
         entry=entry,
         differs_since=None,
+        reduce_to=None,
         # Inputs that are on their way will do: the plan is made for the size there is when they come.
         context_asked_at=episode.context_asked_at if episode.context_at is None else None,
         phase=Phase.ADOPTING if episode.phase is Phase.GUARDED else episode.phase,

@@ -46,6 +46,7 @@ ALWAYS_TOLD = frozenset(
         NoteKind.DEGRADED,
         NoteKind.RECOVERED,
         NoteKind.HALTED,
+        NoteKind.ANSWERED,
         NoteKind.STOPPED,
     }
 )
@@ -313,6 +314,12 @@ def _stopped(data: Facts, reason: str) -> str:
     return _joined([_ended("watch stopped", reason), _joined(facts)], "; ")
 
 
+def _answered(data: Facts, reason: str) -> str:
+    who = _fact(data, "source", "{} asked:") or "asked:"
+    words = _joined([who, _fact(data, "request", "{}"), _fact(data, "outcome", "[{}]")], " ")
+    return _ended(words, reason)
+
+
 def _words(text: str) -> Callable[[Facts, str], str]:
     return lambda data, reason: _ended(text, reason)  # noqa: ARG005 - one signature for all sentences
 
@@ -335,5 +342,6 @@ _SENTENCES: Mapping[NoteKind, Callable[[Facts, str], str]] = {
     NoteKind.RECOVERED: _words("recovered"),
     NoteKind.HALTED: _words("HALT"),
     NoteKind.EXTERNAL: _words("changed from outside"),
+    NoteKind.ANSWERED: _answered,
     NoteKind.STOPPED: _stopped,
 }
