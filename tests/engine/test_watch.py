@@ -20,6 +20,7 @@ from tpctl.exits.intents import OrderIntent, PlaceStop, PlaceTakeProfit
 from tpctl.exits.model import NoteKind
 from tpctl.exits.units import Ratio
 from tpctl.ports import Fees
+from tpctl.venue.quotes import MarketStep, Quote
 
 OUTAGE = UnavailableError("the exchange does not answer", "wait")
 FULL = StateFileError("cannot write journal: no space left", "free some disk space")
@@ -425,3 +426,22 @@ def test_the_journal_gives_back_the_state_of_the_run(desk: Desk) -> None:
     assert [o.client_id for o in again.orders if o.role is not Role.REDUCE] == [
         o.client_id for o in replace(ended).orders if o.role is not Role.REDUCE
     ]
+
+
+def test_a_single_pass_decides_on_a_fresh_mark_though_the_stream_brought_none(desk: Desk) -> None:
+    desk.run(*still("2.5", 2))
+    (before,) = [order.trigger for order in desk.resting() if "-s-" in order.client_id]
+    desk.clock.at += 3_600_000
+    desk.venue.step(MarketStep(desk.clock.at, (Quote("XRPUSDT", Decimal("2.57"), Decimal("2.57")),)))
+    desk.venue.user_events()
+
+    def second() -> None:
+        desk.clock.at += 1_000
+
+    summary = desk.run(*[second] * 15, once=True)
+
+    assert summary.reason == "everything wanted is in place"
+    (after,) = [order.trigger for order in desk.resting() if "-s-" in order.client_id]
+    assert after > before
+    assert desk.watch is not None
+    assert desk.watch.state.episodes[XRP].peak == Decimal("2.57")

@@ -110,7 +110,7 @@ def _newest(episode: Episode) -> Millis:
 def trail_row(episode: Episode, now: Millis, rules: TrailRules) -> TrailRow:
     """Return where one position's trail stands at `now`; `rules` are the limits of the profile."""
     plan, side, peak = episode.plan, episode.key.side, episode.peak
-    trail = None if plan is None else plan.trail
+    trail = episode.trail_terms
     no_trail = _NO_PLAN if plan is None else _NO_TRAIL
     profit: Ratio | Unavailable = _NO_MARK if peak is None else peak_profit(side, episode.entry, peak)
     callback: Ratio | Unavailable = no_trail if trail is None else episode.callback or trail.callback

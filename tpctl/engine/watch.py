@@ -21,6 +21,7 @@ from tpctl.engine.memory import episode_rows, position_row
 from tpctl.engine.reading import missed_events, read_account
 from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
 from tpctl.exits.decide import recover, step
+from tpctl.exits.draft import STALE_MS
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
 from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
 from tpctl.exits.events import Event, MarkPrice, Released, Requested, Snapshot, StreamLost, Tick
@@ -243,6 +244,10 @@ class Watch:
 
     def _converged(self) -> bool:
         if self._reads == 0 or self._read_reason is not None:
+            return False
+        now = self._clock.now()
+        if any(_unsure_of_mark(episode, now) for episode in self.state.episodes.values()):
+            self._dispatch(ReadAccount("a fresh mark"))
             return False
         decision = step(self.state, Tick(self._clock.now()))
         planned = all(e.plan is not None or e.backstop is not None for e in self.state.episodes.values())
@@ -487,6 +492,12 @@ class Watch:
         if self._failure is None:
             self._failure = error
         self.stop(str(error))
+
+
+def _unsure_of_mark(episode: Episode, now: Millis) -> bool:
+    """Whether what the market has done since the last run is still to be taken in."""
+    guarded = episode.phase is Phase.GUARDED and episode.quantity > 0
+    return guarded and (now - episode.mark_at > STALE_MS or episode.suspect_mark is not None)
 
 
 def _pending(episode: Episode) -> bool:

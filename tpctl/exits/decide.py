@@ -288,9 +288,8 @@ def _adopt(
 
 def _on_snapshot(state: State, event: Snapshot) -> Decision:
     decision = Decision(replace(state, mode=event.mode))
-    seen: set[PositionKey] = set()
+    seen = {position.key: position for position in event.positions}
     for position in event.positions:
-        seen.add(position.key)
         read = _on_size(
             decision.state,
             event.at,
@@ -303,9 +302,9 @@ def _on_snapshot(state: State, event: Snapshot) -> Decision:
         decision = _then(decision, read)
     for key in tuple(decision.state.episodes):
         orders = tuple(order for order in event.orders if _key_of(order) == key)
-        take = partial(take_read, at=event.at, orders=orders, present=key in seen)
+        take = partial(take_read, at=event.at, orders=orders, position=seen.get(key))
         decision = _then(decision, _each(decision.state, (key,), event.at, take))
-    return _then(decision, sweep_orphans(decision.state, event, seen))
+    return _then(decision, sweep_orphans(decision.state, event, seen.keys()))
 
 
 def _then(first: Decision, second: Decision) -> Decision:

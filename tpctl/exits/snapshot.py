@@ -10,12 +10,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from tpctl.exits import facts
-from tpctl.exits.draft import SETTLE_MS, Draft
+from tpctl.exits.draft import SETTLE_MS, STALE_MS, Draft
 from tpctl.exits.episode import Decision, OrderState, Orphan, Phase, State
 from tpctl.exits.events import Snapshot
 from tpctl.exits.ids import is_ours, parse_client_id
 from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
-from tpctl.exits.model import LiveOrder, Note, NoteKind, OrderStatus, PositionKey
+from tpctl.exits.model import LiveOrder, Note, NoteKind, OrderStatus, Position, PositionKey
 from tpctl.exits.size import see_size
 from tpctl.exits.units import ZERO, Millis
 
@@ -23,8 +23,13 @@ from tpctl.exits.units import ZERO, Millis
 AGREEING_READS = 3
 
 
-def take_read(draft: Draft, *, at: Millis, orders: tuple[LiveOrder, ...], present: bool) -> None:
-    """Take in what a read shows of one position's orders, and whether it shows the position."""
+def take_read(draft: Draft, *, at: Millis, orders: tuple[LiveOrder, ...], position: Position | None) -> None:
+    """Take in what a read shows of one position and its orders; None where it does not show the position.
+
+    Its mark counts where no fresher one has come, as after a start or while the stream is silent.
+    """
+    if position is not None and position.mark_price > ZERO and at - draft.episode.mark_at > STALE_MS:
+        facts.see_mark(draft, at, position.mark_price)
     listed: set[str] = set()
     foreign: list[LiveOrder] = []
     for order in orders:
@@ -42,7 +47,7 @@ def take_read(draft: Draft, *, at: Millis, orders: tuple[LiveOrder, ...], presen
         missing = own.state is OrderState.LIVE and own.client_id not in listed
         if missing and at - own.sent_at >= SETTLE_MS and (own.looked_at is None or at - own.looked_at >= SETTLE_MS):
             draft.look_up(own)
-    if not present:
+    if position is None:
         _miss(draft, at)
 
 
