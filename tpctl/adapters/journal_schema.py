@@ -205,7 +205,7 @@ def create(path: Path, meta: Meta) -> None:
         raise file_error("create", path, error) from error
 
 
-def open_writer(path: Path, fingerprint: str, *, whole: bool = True) -> sqlite3.Connection:
+def open_writer(path: Path, fingerprint: str | None, *, whole: bool = True) -> sqlite3.Connection:
     """Return a connection for a writing process, after checking the `whole` file and bringing its schema up to date.
 
     The check runs on a read-only connection, so that a file that is refused is not even checkpointed. A process that

@@ -34,8 +34,8 @@ class RequestDesk(JournalReader):
     """The journal of a running watch, opened to file requests. Build it with `RequestDesk.open`."""
 
     @classmethod
-    def open(cls, path: Path, fingerprint: str) -> Self:
-        """Open the journal at `path`; raises `StateFileError` as `Journal.open`, and where there is none."""
+    def open(cls, path: Path, fingerprint: str | None = None) -> Self:
+        """Open the journal at `path`, of any account without `fingerprint`; raises `StateFileError` as a reader."""
         return cls(path, open_writer(path, fingerprint, whole=False))
 
     def file(self, key: PositionKey, request: Request, source: str, patience_ms: Millis) -> str:

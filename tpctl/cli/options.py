@@ -250,6 +250,19 @@ QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Print less.")]
 VerboseOption = Annotated[bool, typer.Option("-v", "--verbose", help="Print more; on a bug, print the traceback.")]
 ColorOption = Annotated[ColorMode, typer.Option("--color", help="When to use colour; auto honours NO_COLOR.")]
 NoInputOption = Annotated[bool, typer.Option("--no-input", help="Never ask; fail where an answer is needed.")]
+TimeoutOption = Annotated[
+    Millis | None,
+    typer.Option("--timeout", metavar="DURATION", parser=parse_length, help="How long to wait.  [default: 10s]"),
+]
+ArmOption = Annotated[bool, typer.Option("--arm", help="Send orders; outside sim nothing is sent without it.")]
+ConfirmOption = Annotated[
+    str | None,
+    typer.Option("--confirm", metavar="PROFILE", help="Repeat the profile's name; live needs it to arm."),
+]
+TwinOption = Annotated[
+    str | None,
+    typer.Option("--venue", metavar="URL", parser=parse_url, help="Use the twin 'tpctl venue' serves at URL."),
+]
 MarketOption = Annotated[
     list[Path] | None,
     typer.Option("--market", metavar="FILE", help="Recorded market to run on; repeatable.  [default: synthetic]"),

@@ -6,7 +6,7 @@ sent; without arming the plan is checked and nothing else happens (exit 18).
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,13 @@ from tpctl.cli.runs import WatchOptions
 from tpctl.engine.apply import PlanFile, check_plan, pin, read_plan
 from tpctl.exits.episode import OrderState, State
 from tpctl.exits.errors import ExitCode, InputsError, NotArmedError, PartialError, UsageError
-from tpctl.exits.model import LiveOrder, Note, NoteKind, Plan, Position, PositionKey
+from tpctl.exits.model import LiveOrder, NoteKind, Plan, Position, PositionKey
 from tpctl.exits.planned import Standing, compare, planned_orders, wanted_by
 from tpctl.exits.units import Millis, plain
 from tpctl.ports import AccountReader
 from tpctl.settings.load import load
 from tpctl.settings.schema import Env, Settings
-from tpctl.views.streams import LineStory, Story, detect
-from tpctl.views.view import WatchView
+from tpctl.views.streams import LineStory, SilentStory, Story, detect
 
 if TYPE_CHECKING:
     from tpctl.views.machine import Json
@@ -86,26 +85,6 @@ class Application:
                 )
 
 
-@dataclass(slots=True)
-class _Silent:
-    """Keeps what the run tells for the document."""
-
-    notes: list[Note] = field(default_factory=list)
-
-    def open(self) -> None:
-        """Begin."""
-
-    def tell(self, note: Note, seq: int) -> None:  # noqa: ARG002 - the story's numbers are watch's
-        """Keep one event."""
-        self.notes.append(note)
-
-    def show(self, view: WatchView) -> None:
-        """Show nothing while it runs."""
-
-    def close(self) -> None:
-        """End."""
-
-
 def run_apply(options: PlanOptions) -> ExitCode:
     """Place what is missing of the plan in a file; return 0 where all of it rests."""
     shared = options.shared
@@ -119,7 +98,7 @@ def run_apply(options: PlanOptions) -> ExitCode:
     armed = arm(settings, asked=options.arm, confirm=options.confirm, no_input=shared.no_input)
     application = Application(file, settings, armed)
     machine = options.format is Format.JSON
-    silent = _Silent()
+    silent = SilentStory()
     story: Story = silent
     if not machine:
         story = LineStory(
@@ -174,7 +153,7 @@ def _missing(application: Application) -> list[str]:
     return missing
 
 
-def _document(application: Application, silent: _Silent, settings: Settings) -> str:
+def _document(application: Application, silent: SilentStory, settings: Settings) -> str:
     """Return what became of the plans as `tpctl.plan/1`."""
     from tpctl.views.machine import document
 

@@ -15,16 +15,20 @@ import typer
 
 from tpctl.cli.options import (
     HELP_NAMES,
+    ArmOption,
     ColorMode,
     ColorOption,
     Command,
     ConfigOption,
+    ConfirmOption,
     Example,
     NoInputOption,
     ProfileOption,
     QuietOption,
     SharedOptions,
     StateDirOption,
+    TimeoutOption,
+    TwinOption,
     VerboseOption,
     epilog,
     existing_files,
@@ -33,6 +37,7 @@ from tpctl.cli.options import (
     parse_ratio,
 )
 from tpctl.cli.trail_options import (
+    ApplyTerms,
     Format,
     Simulation,
     StyleName,
@@ -72,9 +77,15 @@ EXIT_CODES = (
     ExitCode.BUG,
     ExitCode.USAGE,
     ExitCode.CONFIG,
+    ExitCode.CREDENTIALS,
+    ExitCode.UNAVAILABLE,
+    ExitCode.RATE_LIMITED,
+    ExitCode.REJECTED,
     ExitCode.STATE_FILE,
     ExitCode.LOCKED,
     ExitCode.INPUTS,
+    ExitCode.NOT_ARMED,
+    ExitCode.PARTIAL,
     ExitCode.CHANGES_DUE,
     ExitCode.EMPTY,
     ExitCode.INTERRUPTED,
@@ -143,6 +154,13 @@ def trail(
     schedule: Annotated[bool, typer.Option("--schedule", help="Print the schedule and mark the current row.")] = False,
     partials: Annotated[bool, typer.Option("--partials", help="Print the partial levels at the profit.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 22 where a callback is due to change.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Do what is due, once: through the running watch, or beside none by itself.")
+    ] = False,
+    arm: ArmOption = False,
+    confirm: ConfirmOption = None,
+    venue: TwinOption = None,
+    timeout: TimeoutOption = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Tell why each stop was moved, from the journal; -v tells past positions too."),
@@ -207,7 +225,10 @@ def trail(
 
     With --profit, --callback, --age or --entry it answers a what-if offline. With --simulate it replays one trail on
     recorded candles and prints every re-arm and the exit; what take-profits close on the way is not part of that. With
-    --explain it reconstructs the moves of the stop from the journal. It never sends anything.
+    --explain it reconstructs the moves of the stop from the journal. None of these sends anything.
+
+    With --apply it lets the trails act once, for cron. A running watch is asked to, and its answer waited for; where
+    none runs, the positions of the journal are brought up to date as by 'watch --once'. Doing it again changes nothing.
     """
     if json and output not in {None, Format.JSON}:
         raise UsageError("--json and --format contradict each other", "give one of them")
@@ -236,6 +257,9 @@ def trail(
         "--atr-bar": atr_bar,
         "--follow": follow,
     }
+    acting = {"--arm": arm or None, "--confirm": confirm, "--venue": venue, "--timeout": timeout}
+    if not apply and (idle := next((name for name, given in acting.items() if given is not None), None)):
+        raise UsageError(f"{idle} does nothing without --apply", "add --apply, or leave it out")
     if not simulate and (alone := next((name for name, given in simulation.items() if given is not None), None)):
         raise UsageError(f"{alone} needs recorded candles", "name them with --simulate FILE")
     options = TrailOptions(
@@ -261,6 +285,7 @@ def trail(
         schedule=schedule,
         partials=partials,
         check=check,
+        apply=ApplyTerms(arm, confirm, venue, timeout or 10_000) if apply else None,
         ascii_only=ascii_only,
         format=Format.JSON if json else output or Format.TABLE,
         fields=parse_fields(fields),
@@ -282,6 +307,10 @@ def run_trail(options: TrailOptions) -> ExitCode:
         from tpctl.cli.trail_explain import run_explain
 
         return run_explain(options, now)
+    if options.apply is not None:
+        from tpctl.cli.trail_apply import run_apply
+
+        return run_apply(options, options.apply, now)
     name, env = profile_env(options.shared.config, options.shared.profile)
     rows: tuple[TrailRow, ...]
     if options.what_if.asked:

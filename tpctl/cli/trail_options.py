@@ -92,6 +92,20 @@ class Simulation:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyTerms:
+    """How `--apply` may act. `venue` is the base address of a served twin."""
+
+    arm: bool = False
+    confirm: str | None = None
+    venue: str | None = None
+    timeout_ms: Millis = 10_000
+
+    def __post_init__(self) -> None:
+        if self.confirm is not None and not self.arm:
+            raise UsageError("--confirm does nothing without --arm", "add --arm to send orders, or leave --confirm out")
+
+
+@dataclass(frozen=True, slots=True)
 class TrailOptions:
     """A `trail` command line, read and checked."""
 
@@ -103,6 +117,7 @@ class TrailOptions:
     schedule: bool = False
     partials: bool = False
     check: bool = False
+    apply: "ApplyTerms | None" = None
     ascii_only: bool = False
     format: Format = Format.TABLE
     fields: tuple[str, ...] = COLUMNS
@@ -111,6 +126,18 @@ class TrailOptions:
         if self.explain and (self.simulation is not None or self.what_if.asked):
             other = "--simulate" if self.simulation is not None else "a what-if"
             raise UsageError(f"--explain and {other} contradict each other", "give one of them")
+        others = {
+            "--explain": self.explain,
+            "--simulate": self.simulation is not None,
+            "--check": self.check,
+            "a what-if": self.what_if.asked,
+        }
+        if self.apply is not None and (first := next((name for name, given in others.items() if given), None)):
+            raise UsageError(f"--apply and {first} contradict each other", "give one of them")
+        if self.apply is not None and self.format not in {Format.TABLE, Format.JSON}:
+            raise UsageError(
+                f"--format {self.format.value} has no form for what was done", "use --format table or --format json"
+            )
         if self.check and (self.explain or self.simulation is not None):
             other = "--explain" if self.explain else "--simulate"
             raise UsageError(f"--check and {other} contradict each other", "give one of them")

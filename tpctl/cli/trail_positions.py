@@ -46,12 +46,12 @@ def position_rows(options: TrailOptions, now: Millis) -> tuple[TrailRow, ...]:
     shared = options.shared
     settings = load(shared.config, shared.profile, shared.state_dir)
     with open_journal(settings) as reader:
-        episodes = [episode for episode in read_episodes(reader) if episode.phase is not Phase.FLAT]
-    chosen = _chosen(episodes, options.symbols, settings)
+        episodes = read_episodes(reader)
+    chosen = chosen_episodes(episodes, options.symbols, settings)
     if settings.profile.env is Env.SIM:
         # A simulated account has a time of its own, which stands still while nobody runs it.
-        now = max(_newest(episode) for episode in episodes)
-    return tuple(trail_row(episode, max(now, _newest(episode)), settings.exits.trail) for episode in chosen)
+        now = max(newest(episode) for episode in chosen)
+    return tuple(trail_row(episode, max(now, newest(episode)), settings.exits.trail) for episode in chosen)
 
 
 @contextmanager
@@ -93,7 +93,9 @@ def check_named(symbols: Sequence[str], keys: Sequence[PositionKey], what: str) 
             raise EmptyError(f"the journal has no {what} of {symbol!r}", hint)
 
 
-def _chosen(episodes: list[Episode], symbols: Sequence[str], settings: Settings) -> list[Episode]:
+def chosen_episodes(episodes: list[Episode], symbols: Sequence[str], settings: Settings) -> list[Episode]:
+    """Return the open positions of the symbols named, or all; raises `EmptyError` where there is none."""
+    episodes = [episode for episode in episodes if episode.phase is not Phase.FLAT]
     if not episodes:
         raise EmptyError(
             f"profile {settings.name!r} has no open position",
@@ -103,7 +105,8 @@ def _chosen(episodes: list[Episode], symbols: Sequence[str], settings: Settings)
     return [episode for episode in episodes if not symbols or episode.key.symbol in symbols]
 
 
-def _newest(episode: Episode) -> Millis:
+def newest(episode: Episode) -> Millis:
+    """Return the time of the newest fact about a position."""
     return max(episode.mark_at, episode.position_at, episode.opened_at)
 
 
@@ -156,7 +159,7 @@ def trail_row(episode: Episode, now: Millis, rules: TrailRules) -> TrailRow:
         age_ms=now - episode.opened_at,
         since_change_ms=_NEVER if episode.callback_at is None else now - episode.callback_at,
         native_limit=limit,
-        as_of=_newest(episode),
+        as_of=newest(episode),
     )
 
 

@@ -7,10 +7,12 @@ import typer
 
 from tpctl.cli.options import (
     HELP_NAMES,
+    ArmOption,
     ColorMode,
     ColorOption,
     Command,
     ConfigOption,
+    ConfirmOption,
     EntriesOption,
     Example,
     FromOption,
@@ -22,13 +24,13 @@ from tpctl.cli.options import (
     SharedOptions,
     SpeedOption,
     StateDirOption,
+    TwinOption,
     UntilOption,
     VerboseOption,
     epilog,
     existing_files,
     parse_confidence,
     parse_length,
-    parse_url,
     parse_volatility,
 )
 from tpctl.cli.runs import WatchOptions
@@ -78,10 +80,7 @@ def watch(
     speed: SpeedOption = None,
     seed: SeedOption = None,
     entries: EntriesOption = None,
-    venue: Annotated[
-        str | None,
-        typer.Option("--venue", metavar="URL", parser=parse_url, help="Use the twin 'tpctl venue' serves at URL."),
-    ] = None,
+    venue: TwinOption = None,
     once: Annotated[bool, typer.Option("--once", help="Bring every exit up to date once, then leave.")] = False,
     stop_after: Annotated[
         Millis | None,
@@ -89,11 +88,8 @@ def watch(
             "--for", metavar="DURATION", parser=parse_length, help="Leave after this much market time: 10m, 6h, 1h30m."
         ),
     ] = None,
-    arm: Annotated[bool, typer.Option("--arm", help="Send orders; outside sim nothing is sent without it.")] = False,
-    confirm: Annotated[
-        str | None,
-        typer.Option("--confirm", metavar="PROFILE", help="Repeat the profile's name; live needs it to arm."),
-    ] = None,
+    arm: ArmOption = False,
+    confirm: ConfirmOption = None,
     policy: Annotated[
         Policy | None, typer.Option("--policy", help="Rule that shapes the take-profit distances.")
     ] = None,

@@ -5,7 +5,7 @@ stdout carries the result, stderr the messages. Colour is used on a terminal tha
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TextIO
 
 from tpctl.exits.model import Note
@@ -95,6 +95,26 @@ class LineStory:
 
     def _paint(self, text: str, meaning: Tone) -> str:
         return painted(text, meaning) if self._streams.color else text
+
+
+@dataclass(slots=True)
+class SilentStory:
+    """Keeps what a run tells, for a command that prints a document of its own."""
+
+    notes: list[Note] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Begin."""
+
+    def tell(self, note: Note, seq: int) -> None:  # noqa: ARG002 - the numbers are of `watch`
+        """Keep one event."""
+        self.notes.append(note)
+
+    def show(self, view: WatchView) -> None:
+        """Show nothing while it runs."""
+
+    def close(self) -> None:
+        """End."""
 
 
 class JsonStory:

@@ -105,12 +105,13 @@ def document_text(  # noqa: PLR0917 - the envelope's fields, in its order
     fields: Sequence[str],
     more: "Mapping[str, Json] | None" = None,
     warnings: Sequence[tuple[str, str]] = (),
+    mode: str = "shadow",
 ) -> str:
     """Return the rows as `tpctl.trail/1`; `more` stands beside `trails` in its data."""
     from tpctl.views.machine import document
 
     data: dict[str, Json] = {"trails": [record(row, fields) for row in rows], **(more or {})}
-    return document("trail", ts=ts, profile=profile, env=env, mode="shadow", data=data, warnings=warnings)
+    return document("trail", ts=ts, profile=profile, env=env, mode=mode, data=data, warnings=warnings)
 
 
 def record(row: TrailRow, fields: Sequence[str]) -> "dict[str, Json]":
