@@ -241,6 +241,15 @@ _tpctl() {
         trail,--activation)
             :
             return ;;
+        trail,--confirm)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        trail,--venue)
+            :
+            return ;;
+        trail,--timeout)
+            :
+            return ;;
         trail,--simulate)
             compopt -o filenames 2>/dev/null; _tpctl_reply -f
             return ;;
@@ -463,7 +472,7 @@ _tpctl() {
         watch) words='--market --from --until --speed --seed --entries --venue --once --for --arm --confirm --policy --confidence --volatility --jsonl -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         plan) words='--side --entry --mark --notional --qty --lev --margin --volatility --regime --confidence --volume-24h --pnl --risk --policy --leg --stop --trail --fee --min-reward-risk --explain --diff --check --no-odds -o --output --apply --arm --confirm --venue --offline --rules --brackets --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         quantize) words='--price --stop-price --qty --side --for --round --mark --rules --refresh --offline --max-age --show-rules --stdin --raw --strict --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
-        trail) words='--profit --callback --current --age --since-change --entry --side --peak --mark --target --activation --schedule --partials --check --explain --simulate --from --to --entry-time --style --stop --targets --tick --rules --atr-bar --follow --ascii --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        trail) words='--profit --callback --current --age --since-change --entry --side --peak --mark --target --activation --schedule --partials --check --apply --arm --confirm --venue --timeout --explain --simulate --from --to --entry-time --style --stop --targets --tick --rules --atr-bar --follow --ascii --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         risk) words='--set --inputs --data --at --window --var --backtest --funding --stress --plot --explain --warn --crit --check --nagios --venue --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         metrics) words='--since --by --strategy --symbol --min-attempts --sort --trend --heatmap --plot --feedback --targets --target-hit-rate --target-slippage --target-premature --check --nagios --compare --export -o --output --report --record --verify --rebuild --merge --file --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;

@@ -142,6 +142,11 @@ _tpctl() {
                 '--schedule[Print the schedule and mark the current row.]' \
                 '--partials[Print the partial levels at the profit.]' \
                 '--check[Exit with 22 where a callback is due to change.]' \
+                '--apply[Do what is due, once\: through the running watch, or beside none by itself.]' \
+                '--arm[Send orders; outside sim nothing is sent without it.]' \
+                '--confirm=[Repeat the profile'\''s name; live needs it to arm.]:PROFILE:(sim demo live)' \
+                '--venue=[Use the twin '\''tpctl venue'\'' serves at URL.]:URL: ' \
+                '--timeout=[How long to wait. \[default\: 10s\]]:DURATION: ' \
                 '--explain[Tell why each stop was moved, from the journal; -v tells past positions too.]' \
                 '*--simulate=[Replay a trail on recorded candles; repeatable.]:FILE:_files' \
                 '--from=[Start of the replay\: date or RFC 3339.]:TIME: ' \

@@ -126,6 +126,10 @@ class Process:
         """Press Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send any other signal."""
+        self._process.send_signal(number)
+
     def terminate(self) -> None:
         """Ask for an end as systemd does."""
         self._process.terminate()
