@@ -25,7 +25,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 _KIND = "$kind"
 _DECIMAL = "$decimal"
@@ -110,6 +110,8 @@ def _form(hint: Any) -> _Form:  # noqa: PLR0911 - one line per kind of type read
         return _tuple_form(arguments)
     if origin is frozenset:
         return _frozenset_form(arguments[0])
+    if origin is Literal:
+        return _literal_form(arguments)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping_form(*arguments)
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -178,6 +180,19 @@ def _enum_form(cls: type[Enum]) -> _Form:
     if not shapes <= {"str", "int"}:
         raise TypeError(f"no stored form for {cls!r}")
     return _Form(encode, decode, shapes, lambda value: isinstance(value, cls))
+
+
+def _literal_form(words: tuple[Any, ...]) -> _Form:
+    """Return the form of a choice of texts."""
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError(f"no stored form for the choice {words!r}")
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise CodecError(f"was {value!r:.60}, not one of {', '.join(words)}")
+        return value
+
+    return _Form(check, check, frozenset({"str"}), lambda value: isinstance(value, str) and value in words)
 
 
 def _each(convert: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:

@@ -67,6 +67,11 @@ class StateDir:
         return self.path / "HALT"
 
     @property
+    def pulse(self) -> Path:
+        """The pulse of the running watch, for views."""
+        return self.path / "watch.pulse"
+
+    @property
     def account(self) -> Path:
         """The fingerprint of the account this directory belongs to."""
         return self.path / "account.json"

@@ -6,7 +6,7 @@ row that fails is damage (`StateFileError`), never skipped.
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -55,13 +55,14 @@ class PositionRow:
     """What is stored of one position: how many lives it has had, and the reducer's state of the present one.
 
     `state` is JSON text, whose type is the reducer's business (`codec.decode(row.state, Episode)`); None when the
-    position is flat and forgotten, which keeps the count of lives.
+    position is flat and forgotten, which keeps the count of lives. `at` is when it was stored, set by reading.
     """
 
     key: PositionKey
     lives: int
     generation: str | None
     state: str | None
+    at: Millis = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +147,24 @@ class JournalReader:
         with guarded(self.path):
             return read_meta(self._db, self.path)
 
-    def states(self) -> dict[PositionKey, PositionRow]:
-        """Return the newest state of every position that was ever managed."""
+    def states(self, since: Millis | None = None) -> dict[PositionKey, PositionRow]:
+        """Return the newest state of every position that was ever managed, or of those stored at `since` or later."""
+        tail, parameters = ("", ()) if since is None else ("WHERE at >= ?", (since,))
         result = {}
-        for symbol, side, lives, generation, state, *_ in self._rows("positions"):
+        for symbol, side, lives, generation, state, at, *_ in self._rows("positions", tail, *parameters):
             key = self._key(symbol, side)
-            result[key] = PositionRow(key, lives, generation, state)
+            result[key] = PositionRow(key, lives, generation, state, at)
         return result
 
-    def episodes(self) -> tuple[EpisodeRow, ...]:
-        """Return every life of every position, oldest first."""
-        rows = self._rows("episodes", "ORDER BY opened_at, generation")
+    def version(self) -> int:
+        """Return a number that differs from the last one where another connection has committed since."""
+        with guarded(self.path):
+            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def episodes(self, closed_since: Millis | None = None) -> tuple[EpisodeRow, ...]:
+        """Return every life of every position, oldest first, or those that went flat at `closed_since` or later."""
+        tail, parameters = ("", ()) if closed_since is None else ("WHERE closed_at >= ? ", (closed_since,))
+        rows = self._rows("episodes", tail + "ORDER BY opened_at, generation", *parameters)
         return tuple(self._decode("episodes", row[5], EpisodeRow) for row in rows)
 
     def intents(self, since_seq: int = 0) -> Iterator[JournalledIntent]:

@@ -38,9 +38,16 @@ class WatchOptions:
     confidence: Decimal | None = None
     volatility: Ratio | None = None
     policy: Policy | None = None
+    lines: bool = False
+    ascii: bool = False
+    attach: bool = False
+    record: Path | None = None
+    replay: Path | None = None
 
     def __post_init__(self) -> None:
         window(self.since, self.until)
+        if self.attach or self.replay is not None:
+            self._only_looks()
         if self.once and self.stop_after is not None:
             raise UsageError("--once and --for contradict each other", "give one of them")
         if self.confirm is not None and not self.arm:
@@ -49,6 +56,26 @@ class WatchOptions:
             raise UsageError(f"{twin[0]} does not go with --venue", f"give {twin[0]} to 'tpctl venue' instead")
         if (self.since is not None or self.until is not None) and not self.market and self.venue is None:
             raise UsageError("--from and --until need a recorded market", "name one with --market FILE")
+
+    def _only_looks(self) -> None:
+        """Refuse what a view of another watch, or of a record, cannot do."""
+        name = "--attach" if self.attach else "--replay"
+        given = {
+            "--replay": self.attach and self.replay is not None,
+            "--record": self.record is not None,
+            "--arm": self.arm,
+            "--once": self.once,
+            "--for": self.stop_after is not None,
+            "--venue": self.venue is not None,
+            "--policy": self.policy is not None,
+            "--confidence": self.confidence is not None,
+            "--volatility": self.volatility is not None,
+            "a symbol": bool(self.symbols),
+        }
+        others = [option for option, present in given.items() if present]
+        others += [option for option in self._twin_options() if self.attach or option != "--speed"]
+        if others:
+            raise UsageError(f"{others[0]} does not go with {name}", f"{name} only shows; leave {others[0]} out")
 
     def _twin_options(self) -> list[str]:
         """Return the given options that shape an embedded twin."""

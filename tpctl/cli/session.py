@@ -22,20 +22,26 @@ from tpctl.adapters.halt import halted
 from tpctl.adapters.journal import RESERVE_BYTES, Entry, Journal
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile, metrics_path
+from tpctl.adapters.pulse import PulseWriter
+from tpctl.adapters.recording import SCHEMA as RECORD
+from tpctl.adapters.recording import Header, Recorder
 from tpctl.adapters.secrets import Secret
 from tpctl.cli.arming import arm, check_rights
+from tpctl.cli.beat import Beat
+from tpctl.cli.operator import Operator
 from tpctl.cli.options import Speed
 from tpctl.cli.runs import VenueOptions, WatchOptions
+from tpctl.cli.telling import Teller, open_teller
 from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state, position_row
 from tpctl.exits.episode import Scope, State
 from tpctl.exits.errors import ExitCode, InputsError, UsageError
-from tpctl.exits.model import Note, PositionMode
+from tpctl.exits.model import PositionMode
 from tpctl.exits.units import Millis
 from tpctl.ports import AccountReader, Feed
 from tpctl.settings.load import load
 from tpctl.settings.schema import Env, InputSettings, InputValues, Settings
-from tpctl.views.streams import Story, choose_story, detect
+from tpctl.views.streams import Story
 
 if TYPE_CHECKING:
     from tpctl.adapters.binance.client import BinanceReader
@@ -75,9 +81,9 @@ def run_watch(options: WatchOptions) -> ExitCode:
     """Guard the account of a profile until stopped."""
     settings = _with_options(load(options.shared.config, options.shared.profile, options.shared.state_dir), options)
     armed = _arm(settings, options)
-    streams = detect(sys.stdout, sys.stderr, options.shared.color.value)
-    story = choose_story(streams, jsonl=options.jsonl, quiet=options.shared.quiet, verbose=options.shared.verbose)
-    return asyncio.run(_watch(settings, options, story, armed=armed))
+    operator = Operator()
+    teller = open_teller(settings, options, operator.obey)
+    return asyncio.run(_watch(settings, options, teller, operator, armed=armed))
 
 
 def run_venue(options: VenueOptions) -> ExitCode:
@@ -152,11 +158,17 @@ async def _serve(options: VenueOptions) -> ExitCode:
 
 def run_pinned(settings: Settings, options: WatchOptions, story: Story, pin: Pin, *, armed: bool) -> ExitCode:
     """Bring the exits of pinned plans up to date once; everything else is as in `run_watch`."""
-    return asyncio.run(_watch(settings, options, story, armed=armed, pin=pin))
+    return asyncio.run(_watch(settings, options, Teller(story), Operator(), armed=armed, pin=pin))
 
 
 async def _watch(
-    settings: Settings, options: WatchOptions, story: Story, *, armed: bool, pin: Pin | None = None
+    settings: Settings,
+    options: WatchOptions,
+    teller: Teller,
+    operator: Operator,
+    *,
+    armed: bool,
+    pin: Pin | None = None,
 ) -> ExitCode:
     async with AsyncExitStack() as stack:
         key, secret = _keys(settings)
@@ -166,20 +178,25 @@ async def _watch(
         stack.enter_context(acquire(state_dir.lock, f"the account of profile {settings.name!r}"))
         url = await _simulated(options, stack) if env is Env.SIM else None
         account = Account(env, key, secret, url, embedded=options.venue is None and env is Env.SIM)
-        teller = _Teller(story)
-        watch, exchange = await _assemble(
-            settings, options, account, state_dir, fingerprint, teller, stack, armed=armed, pin=pin
+        watch, exchange, beat = await _assemble(
+            settings, options, account, state_dir, fingerprint, teller, operator, stack, armed=armed, pin=pin
         )
-        story.open()
-        stack.callback(story.close)
-        drawing = asyncio.ensure_future(_draw(watch, settings, story, armed=armed))
+        operator.takes(watch)
+        beat.write()
+        teller.open()
+        stack.callback(teller.close)
+        beating = asyncio.ensure_future(beat.run())
+        reason = "it failed"
         with _signals(watch) as caught:
             try:
                 summary = await watch.run()
+                reason = summary.reason
             finally:
-                drawing.cancel()
+                beating.cancel()
                 with suppress(asyncio.CancelledError):
-                    await drawing
+                    await beating
+                beat.end(reason)
+                teller.close()
                 await exchange.close()
         if pin is not None:
             pin.settle(watch.state)
@@ -227,12 +244,13 @@ async def _assemble(
     account: Account,
     state_dir: StateDir,
     fingerprint: str,
-    teller: "_Teller",
+    teller: Teller,
+    operator: Operator,
     stack: AsyncExitStack,
     *,
     armed: bool,
     pin: Pin | None,
-) -> "tuple[Watch, BinanceReader]":
+) -> "tuple[Watch, BinanceReader, Beat]":
     """Put the parts of one run together."""
     from tpctl.adapters.binance.client import BinanceExchange, ShadowExchange
     from tpctl.engine.context import ContextSource
@@ -263,18 +281,27 @@ async def _assemble(
         state = await pin.prepare(exchange, state, halted(state_dir))
     scores = Scorekeeper(journal, MetricsFile(metrics_path(state_dir, None, os.environ)), new_world=account.embedded)
     scores.publish()
+    modes = "armed" if armed else "shadow"
+    recorder = None
+    if options.record is not None:
+        recorder = Recorder.create(
+            options.record,
+            Header(RECORD, __version__, settings.name, account.env.value, modes, link.clock.now()),
+        )
+        stack.callback(recorder.close)
+    feed = link.feed(exchange, mode, lambda: watch.symbols)
     watch = Watch(
         exchange=exchange,
-        feed=link.feed(exchange, mode, lambda: watch.symbols),
+        feed=feed,
         journal=journal,
-        guard=Guard(armed=armed, halted=lambda: halted(state_dir)),
+        guard=Guard(armed=armed, halted=lambda: operator.halted(state_dir)),
         contexts=ContextSource(exchange, link.clock, settings.inputs),
         clock=link.clock,
         scores=scores,
         tell=teller.tell,
         terms=WatchTerms(
             env=account.env.value,
-            mode="armed" if armed else "shadow",
+            mode=modes,
             lockstep=link.lockstep,
             reconcile_ms=settings.watch.reconcile_interval_ms,
             mark_max_age_ms=None if account.env is Env.SIM else settings.watch.mark_max_age_ms,
@@ -282,9 +309,21 @@ async def _assemble(
             once=options.once,
         ),
         state=state,
-        halted=lambda: halted(state_dir),
+        halted=lambda: operator.halted(state_dir),
+        recorder=recorder,
     )
-    return watch, exchange
+    beat = Beat(
+        PulseWriter.open(state_dir.pulse),
+        watch,
+        exchange,
+        profile=settings.name,
+        mode=modes,
+        feed=feed,
+        clock=link.clock,
+        paused=lambda: operator.paused,
+        recording=None if options.record is None else options.record.name,
+    )
+    return watch, exchange, beat
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,32 +385,6 @@ def _same_world(state: State, journal: Journal, now: Millis, *, embedded: bool) 
     fresh = replace(state, episodes={})
     journal.commit(Entry(at=now, states=tuple(position_row(fresh, key) for key in state.episodes)))
     return fresh
-
-
-class _Teller:
-    """Tells the story; a reader that went away, or a full disk behind stdout, is no reason to stop guarding."""
-
-    def __init__(self, story: Story) -> None:
-        self._story = story
-        self.silenced = False
-
-    def tell(self, note: Note, seq: int) -> None:
-        """Tell one event, as long as somebody listens."""
-        if self.silenced:
-            return
-        try:
-            self._story.tell(note, seq)
-        except OSError:
-            self.silenced = True
-
-
-async def _draw(watch: "Watch", settings: Settings, story: Story, *, armed: bool) -> None:
-    """Show the present state four times a second, beside the loop."""
-    from tpctl.cli.picture import picture
-
-    while True:
-        await asyncio.sleep(0.25)
-        story.show(picture(watch.state, settings, watch.now, armed=armed, halt=watch.halt))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`tpctl watch`: from the command line to `WatchOptions`. What watching does is the session's and the engine's."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,8 @@ EXAMPLES = (
     Example("tpctl watch --market bars_1m_2025-01_02.parquet --from 2025-02-03 --until 2025-02-04", "a recorded day"),
     Example("tpctl watch XRPUSDT --seed 7 --for 6h --speed max --jsonl", "six hours as data, as fast as possible"),
     Example("tpctl watch --profile demo", "Binance demo trading, shadow: decides and prints, sends nothing"),
+    Example("tpctl watch --attach", "look at the watch that runs already, from another terminal"),
+    Example("tpctl watch --replay incident.jsonl --speed 60", "what --record kept, sixty times as fast as it happened"),
     Example("tpctl watch --profile live --arm --confirm live", "the real account, armed"),
 )
 EXIT_CODES = (
@@ -103,6 +106,21 @@ def watch(
             "--volatility", metavar="RATIO", parser=parse_volatility, help="Daily volatility to plan with, as 2.5%."
         ),
     ] = None,
+    attach: Annotated[
+        bool, typer.Option("--attach", help="Show the watch that runs already; read-only, takes no lock.")
+    ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="FILE", help="Record everything heard and decided, for --replay."),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option("--replay", metavar="FILE", help="Show a record again, at --speed; sends nothing."),
+    ] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Print one line per event, on a terminal too, instead of the dashboard.")
+    ] = False,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw the dashboard with ASCII signs only.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print events as JSON lines (tpctl.event/1).")] = False,
     profile: ProfileOption = None,
     config: ConfigOption = None,
@@ -115,7 +133,8 @@ def watch(
     """Guard open positions: plan, place and keep their exits on the exchange.
 
     Adopts every open position, whoever opened it, plans its take-profits, stop and trail, and keeps them resting on
-    the exchange while the market moves. Tells one line per event; on a terminal, below a table of positions.
+    the exchange while the market moves. Tells one line per event; on a terminal, a dashboard shows positions, the
+    ladder, risk and events, takes keys, and may crash or hang without the watch noticing.
 
     In the default profile the exchange is the embedded twin and orders are sent. In every other profile nothing is
     sent without --arm. Leaving keeps the stops on the exchange.
@@ -139,7 +158,20 @@ def watch(
         confidence=confidence,
         volatility=volatility,
         policy=policy,
+        lines=lines,
+        ascii=ascii_only,
+        attach=attach,
+        record=record,
+        replay=replay,
     )
+    if options.attach:
+        from tpctl.cli.attach import run_attach
+
+        return run_attach(options)
+    if options.replay is not None:
+        from tpctl.cli.replay import run_replay
+
+        return run_replay(options)
     from tpctl.cli.session import run_watch
 
     return run_watch(options)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from tpctl.adapters.journal import Entry, Journal
+from tpctl.adapters.recording import Recorder
 from tpctl.adapters.requests import wall_ms
 from tpctl.engine.context import ContextSource
 from tpctl.engine.guard import Guard
@@ -87,6 +88,7 @@ class Watch:
         terms: WatchTerms,
         state: State,
         halted: Callable[[], str | None],
+        recorder: Recorder | None = None,
     ) -> None:
         self._exchange = exchange
         self._feed = feed
@@ -96,6 +98,7 @@ class Watch:
         self._tell = tell
         self._terms = terms
         self._halted = halted
+        self._recorder = recorder
         self.state = recover(state)
         self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
         self._lanes = Lanes(
@@ -158,6 +161,12 @@ class Watch:
         name = f"{source}-{self._clock.now()}-{self._asked}"
         self._inbox.put_nowait((Requested(self._clock.now(), key, name, source, request),))
         return name
+
+    def resync(self, reason: str) -> None:
+        """Read the whole account again as soon as reads may follow each other."""
+        self._wide_due = True
+        self._read_reason = self._read_reason or reason
+        self._inbox.put_nowait(())
 
     async def run(self) -> Summary:
         """Guard until stopped, the market ends, or the time is over; raise what cannot be survived."""
@@ -257,6 +266,8 @@ class Watch:
         if isinstance(event, StreamLost):
             self._missing = self._missing or self._reads > 0
         decision = step(self.state, event)
+        if self._recorder is not None:
+            self._recorder.took(self.state, event, decision)
         lasting = bool(decision.intents or decision.notes or decision.attempts)
         # What a mark, the time or a read of the account changed without a consequence is seen again after a restart.
         quiet = isinstance(event, MarkPrice | Tick | Snapshot)
@@ -333,6 +344,7 @@ class Watch:
             self._apply(Tick(now))
             self._watch_halt(now)
             self._take_requests(now)
+            self._watch_record()
             if self._wide_at is not None and now - self._wide_at >= self._terms.reconcile_ms:
                 self._wide_due = True
                 self._read_reason = self._read_reason or "the regular check"
@@ -371,6 +383,12 @@ class Watch:
             )
             for name, answer in found
         )
+
+    def _watch_record(self) -> None:
+        """Say that a record ended before its time: it is missed later, the positions are guarded all the same."""
+        if self._recorder is not None and self._recorder.fault is not None:
+            fault, path, self._recorder = self._recorder.fault, self._recorder.path, None
+            self._say(NoteKind.DEGRADED, f"the record {path.name!r} ends here: {fault}")
 
     def _watch_halt(self, now: Millis) -> None:
         halt = self._halted()
@@ -485,6 +503,8 @@ class Watch:
 
     def _say(self, kind: NoteKind, reason: str, **data: Scalar) -> None:
         note = Note(self._clock.now(), kind, None, reason, data)
+        if self._recorder is not None:
+            self._recorder.said(note)
         self._commit(None, Decision(self.state, notes=(note,)))
 
     def _fail(self, error: BaseException) -> None:

@@ -26,11 +26,15 @@ def catch_up(state: State, episode: Episode) -> Episode:
     quiet = state.quiet.get(episode.key.symbol)
     if quiet is None or (quiet.price is episode.mark and quiet.at == episode.mark_at):
         return episode
-    long = episode.key.side is PositionSide.LONG
-    peak = episode.peak
-    if peak is not None:
-        peak = max(peak, quiet.highest) if long else min(peak, quiet.lowest)
-    return replace(episode, mark=quiet.price, mark_at=quiet.at, peak=peak)
+    return replace(episode, mark=quiet.price, mark_at=quiet.at, peak=best_price(state, episode))
+
+
+def best_price(state: State, episode: Episode) -> Price | None:
+    """Return the best price since entry, quiet marks included; None before the first mark."""
+    quiet, peak = state.quiet.get(episode.key.symbol), episode.peak
+    if quiet is None or peak is None:
+        return peak
+    return max(peak, quiet.highest) if episode.key.side is PositionSide.LONG else min(peak, quiet.lowest)
 
 
 def awake(state: State, symbols: AbstractSet[str]) -> State:

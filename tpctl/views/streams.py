@@ -1,4 +1,4 @@
-"""Where output goes, and which teller of the story fits it: JSON lines, plain lines, or a live table on a terminal.
+"""Where output goes, and the tellers that write to it: JSON lines or plain lines.
 
 stdout carries the result, stderr the messages. Colour is used on a terminal that wants it, or when asked for.
 """
@@ -10,7 +10,18 @@ from typing import Protocol, TextIO
 
 from tpctl.exits.model import Note
 from tpctl.views.lines import Tone, day, line, painted, told, tone
-from tpctl.views.view import WatchView
+
+
+class Writer(Protocol):
+    """What a teller writes to."""
+
+    def write(self, text: str, /) -> int:
+        """Take text."""
+        ...
+
+    def flush(self) -> None:
+        """See to it that what was taken is on its way."""
+        ...
 
 
 class Story(Protocol):
@@ -24,10 +35,6 @@ class Story(Protocol):
         """Tell one event; `seq` is its number in the journal."""
         ...
 
-    def show(self, view: WatchView) -> None:
-        """Show the present state; cheap, to be called as often as it changes."""
-        ...
-
     def close(self) -> None:
         """End; what was told stays readable."""
         ...
@@ -37,8 +44,8 @@ class Story(Protocol):
 class Streams:
     """The streams of one run and what they can do."""
 
-    out: TextIO
-    err: TextIO
+    out: Writer
+    err: Writer
     terminal: bool
     color: bool
 
@@ -52,15 +59,11 @@ def detect(out: TextIO, err: TextIO, color: str, environment: Mapping[str, str] 
     return Streams(out, err, terminal, wanted)
 
 
-def choose_story(streams: Streams, *, jsonl: bool, quiet: bool = False, verbose: bool = False) -> Story:
-    """Return the teller that fits the output: JSON lines if asked, a table on a terminal, else plain lines."""
-    if jsonl:
-        return JsonStory(streams.out)
-    if streams.terminal:
-        from tpctl.views.table import TableStory
-
-        return TableStory(streams, quiet=quiet, verbose=verbose)
-    return LineStory(streams, quiet=quiet, verbose=verbose)
+def plain_story(
+    streams: Streams, *, jsonl: bool, quiet: bool = False, verbose: bool = False
+) -> "LineStory | JsonStory":
+    """Return the teller in text: JSON lines if asked, else plain lines."""
+    return JsonStory(streams.out) if jsonl else LineStory(streams, quiet=quiet, verbose=verbose)
 
 
 class LineStory:
@@ -86,8 +89,10 @@ class LineStory:
         out.write(f"{self._paint(line(note), tone(note))}\n")
         out.flush()
 
-    def show(self, view: WatchView) -> None:
-        """Lines tell events only; the state is in them."""
+    def say(self, text: str) -> None:
+        """Write a line that is no event: about the telling itself."""
+        self._streams.out.write(f"{self._paint(text, Tone.CAUTION)}\n")
+        self._streams.out.flush()
 
     def close(self) -> None:
         """End."""
@@ -120,7 +125,7 @@ class SilentStory:
 class JsonStory:
     """One JSON object per event (`tpctl.event/1`), each written out at once; nothing is left out at any volume."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: Writer) -> None:
         self._out = out
 
     def open(self) -> None:
@@ -132,9 +137,6 @@ class JsonStory:
 
         self._out.write(event_line(note, seq))
         self._out.flush()
-
-    def show(self, view: WatchView) -> None:
-        """Lines tell events only."""
 
     def close(self) -> None:
         """End."""

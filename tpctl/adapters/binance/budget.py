@@ -87,6 +87,11 @@ class Budget:
         return self._weight.used(self._clock.now())
 
     @property
+    def weight_limit(self) -> int:
+        """The weight the exchange allows in a minute."""
+        return self._weight.limit
+
+    @property
     def banned_until(self) -> Millis | None:
         """The end of the ban in ms UTC, or None."""
         return self._banned_until if self._banned_until > self._clock.now() else None
