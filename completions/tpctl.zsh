@@ -39,6 +39,11 @@ _tpctl() {
                 '--policy=[Rule that shapes the take-profit distances.]:dynamic|static|target|hybrid:(dynamic static target hybrid)' \
                 '--confidence=[Confidence to plan with.]:0..1: ' \
                 '--volatility=[Daily volatility to plan with, as 2.5%.]:RATIO: ' \
+                '--attach[Show the watch that runs already; read-only, takes no lock.]' \
+                '--record=[Record everything heard and decided, for --replay.]:FILE:_files' \
+                '--replay=[Show a record again, at --speed; sends nothing.]:FILE:_files' \
+                '--lines[Print one line per event, on a terminal too, instead of the dashboard.]' \
+                '--ascii[Draw the dashboard with ASCII signs only.]' \
                 '--jsonl[Print events as JSON lines (tpctl.event/1).]' \
                 '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
                 '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \

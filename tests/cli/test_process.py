@@ -18,7 +18,19 @@ from tpctl.exits.errors import ExitCode, LockedError, RateLimitedError
 if TYPE_CHECKING:
     from conftest import FakeSession
 
-HEAVY = ("binance", "aiohttp", "websockets", "numpy", "duckdb", "msgspec", "rich", "asyncio", "pydantic", "requests")
+HEAVY = (
+    "binance",
+    "aiohttp",
+    "websockets",
+    "numpy",
+    "duckdb",
+    "msgspec",
+    "rich",
+    "textual",
+    "asyncio",
+    "pydantic",
+    "requests",
+)
 
 
 def test_help_and_version_load_nothing_heavy() -> None:
@@ -177,3 +189,16 @@ def test_prices_ids_and_paths_stay_readable() -> None:
     text = "order tp-3f9a-s1-2 at 0.52480 of XRPUSDT, /home/someone/project/tpctl/cli/session.py line 12"
 
     assert redacted(text) == text
+
+
+def test_a_watch_never_loads_the_terminal_library_of_its_view(tmp_path: Path) -> None:
+    """The dashboard is a process of its own: what the engine does not load cannot harm it."""
+    words = ["watch", "--speed", "max", "--for", "1m", "--state-dir", str(tmp_path / "state"), "-q"]
+    code = (
+        f"import sys; from tpctl.cli.main import run; code = run({words}); "
+        "print([m for m in ('textual', 'rich') if m in sys.modules], code, file=sys.stderr)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stderr == "[] 0\n"

@@ -203,3 +203,24 @@ def test_progress_is_full_only_at_the_end() -> None:
     assert Theme().bar(Decimal("0.99"), 10) == "█" * 9 + "░"
     assert Theme().bar(Decimal(1), 10) == "█" * 10
     assert Theme().spark((Decimal(5), Decimal(5)), 4) == "  ▅▅"
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked"),
+    [
+        (("T", *"trail", "enter"), Asked(Act.TRAIL, XRP)),
+        (("B", *"BreakEven", "enter"), Asked(Act.BREAKEVEN, XRP)),
+        (("R", *"25%", "enter"), Asked(Act.REDUCE, XRP, Decimal("0.25"))),
+        (("R", *"100%", "enter"), Asked(Act.REDUCE, XRP, Decimal(1))),
+    ],
+)
+def test_what_a_position_is_asked(keys: tuple[str, ...], asked: Asked) -> None:
+    assert pressed(CHOSEN, *keys)[1] == [asked]
+
+
+@pytest.mark.parametrize("text", ["", "50", "0%", "101%", "-5%", "NaN%", "1e1%", "x"])
+def test_a_share_that_is_none_reduces_nothing(text: str) -> None:
+    controls, asked = pressed(CHOSEN, "R", *text, "enter")
+
+    assert asked == []
+    assert "nothing was done" in controls.message
