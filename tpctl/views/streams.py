@@ -115,9 +115,6 @@ class SilentStory:
         """Keep one event."""
         self.notes.append(note)
 
-    def show(self, view: WatchView) -> None:
-        """Show nothing while it runs."""
-
     def close(self) -> None:
         """End."""
 
