@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import TypeGuard
 
 from tpctl.exits.episode import Episode, LegState, LegStatus, OrderState, OwnOrder, Phase
 from tpctl.exits.ids import Role
@@ -114,8 +115,13 @@ def _levels(episode: Episode) -> Iterable[Level]:
     for order in episode.foreign:
         if order.kind.protective and order.trigger is not None:
             yield Level("foreign", order.trigger, order.quantity or None, LevelState.RESTING)
-    if episode.plan is not None and episode.plan.liquidation is not None:
+    # Farther away than the price itself it tells nothing, and its digits would crowd the rest out.
+    if episode.plan is not None and _near(episode.plan.liquidation, episode.entry):
         yield Level("liq", _on_tick(episode.plan.liquidation, episode), None, LevelState.MARKER)
+
+
+def _near(price: Price | None, entry: Price) -> TypeGuard[Price]:
+    return price is not None and abs(price - entry) <= entry
 
 
 def _leg_state(episode: Episode, leg: LegState) -> LevelState:

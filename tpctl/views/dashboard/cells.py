@@ -79,15 +79,12 @@ def table(rows: Sequence[PositionRow], chosen: int | None, width: int, theme: Th
         else:
             text.append(" " * (bar + 1 + gap))
         text.append(theme.spark(row.course, spark), theme.style(Ink.QUIET))
-        lines.append(_exactly(text, width, theme.style(Ink.CHOSEN) if picked else ""))
+        if picked:
+            # The name alone: reversed, a progress bar would say the opposite.
+            text.stylize(theme.style(Ink.CHOSEN), 2, 2 + widths[0] + gap + widths[1])
+        text.truncate(width, pad=True)
+        lines.append(text)
     return lines
-
-
-def _exactly(text: Text, width: int, style: str) -> Text:
-    text.truncate(width, pad=True)
-    if style:
-        text.stylize(style)
-    return text
 
 
 def _fitted(text: str, width: int, *, right: bool = False) -> str:
