@@ -137,3 +137,29 @@ def test_withheld_reduce_is_asked_for_again_when_the_position_was_smaller_than_t
     other.go("2.5273")
     other.wait(2_000)
     assert other.quantity() == 0
+
+
+def test_a_stop_is_not_withdrawn_when_its_successor_has_gone() -> None:
+    """New before old (I5): the cancel waits its turn, and meanwhile the exchange ends the new stop."""
+    stage = Stage({"XRPUSDT": "2.5"})
+    stage.start()
+    stage.open()
+    old = stage.orders(Role.STOP)[0]
+
+    admitted = OPEN_GATE.admit(cancel(old.client_id), stage.state)
+
+    assert isinstance(admitted, Withheld)
+    assert admitted.retry
+    assert admitted.reason == "without it stops cover '0' of 800"
+
+
+def test_a_stop_is_withdrawn_once_its_successor_rests() -> None:
+    stage = Stage({"XRPUSDT": "2.5"})
+    stage.start()
+    stage.open()
+    episode = stage.episode()
+    old = episode.of_role(Role.STOP)[0]
+    new = replace(old, client_id=f"{old.client_id}9", trigger=old.trigger)
+    both = replace(stage.state, episodes={XRP_LONG: replace(episode, orders=(*episode.orders, new))})
+
+    assert isinstance(OPEN_GATE.admit(cancel(old.client_id), both), Admitted)

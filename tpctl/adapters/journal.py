@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection, Error
-from typing import Any
+from typing import Any, Self
 
 from tpctl.adapters.codec import encode
 from tpctl.adapters.files import check_private_file, file_error, sync_directory, write_atomic
@@ -85,7 +85,7 @@ class Journal(JournalReader):
         self._failed = False
 
     @classmethod
-    def open(cls, path: Path, fingerprint: str, *, at: Millis, code_version: str, reserve_bytes: int = 0) -> "Journal":
+    def open(cls, path: Path, fingerprint: str, *, at: Millis, code_version: str, reserve_bytes: int = 0) -> Self:
         """Open the journal at `path` for writing, creating it only where there is none.
 
         `at` and `code_version` describe a journal that is created. `reserve_bytes` sets that much disk space aside for

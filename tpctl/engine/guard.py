@@ -2,7 +2,8 @@
 
 Admission is a type: `ports.Exchange.submit` takes `Admitted` only, and only this module builds one. The checks are the
 invariants an order must meet whatever the reducer believed: I2 (within the position), I3 (reducing, by the intent
-types), I4 (no stop looser than the one that rests), I12 (ours), I13 (shadow is silent), I16 (on the exchange's grid).
+types), I4 (no stop looser than the one that rests), I5 (no stop withdrawn before its successor rests), I12 (ours), I13
+(shadow is silent), I16 (on the exchange's grid).
 No risk measure, cooldown or budget stands here: nothing blocks a reduce.
 
 What shadow mode or HALT withholds waits until it is released; what an invariant withholds may be asked for again,
@@ -12,13 +13,13 @@ because the state it was judged by changes.
 from collections.abc import Callable
 from decimal import Decimal
 
-from tpctl.exits.episode import Episode, State
+from tpctl.exits.episode import Episode, Phase, State
 from tpctl.exits.events import Withheld
 from tpctl.exits.ids import Role, is_ours
 from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceIntent, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.quantize import market_limits, market_step
-from tpctl.exits.units import Quantity, plain
+from tpctl.exits.units import ZERO, Quantity, plain
 from tpctl.ports import Admitted
 
 
@@ -36,7 +37,8 @@ class Guard:
         if not self.armed:
             return Withheld("shadow mode")
         if isinstance(intent, CancelOrder):
-            return Admitted(intent, state.mode)
+            fault = _uncovers(intent, state.episodes.get(intent.key))
+            return Withheld(fault, retry=True) if fault else Admitted(intent, state.mode)
         halt = self._halted()
         if halt is not None and isinstance(intent, PlaceTakeProfit):
             return Withheld(f"HALT: {halt}")
@@ -45,6 +47,26 @@ class Guard:
             return Withheld(f"no position {intent.key} is known", retry=True)
         fault = _fault(intent, episode, episode.instrument)
         return Withheld(fault, retry=True) if fault else Admitted(intent, state.mode)
+
+
+def _uncovers(intent: CancelOrder, episode: Episode | None) -> str | None:
+    """Return why a stop must stay: what was to replace it has gone while the cancel waited its turn (I5)."""
+    own = None if episode is None else episode.order(intent.client_id)
+    if episode is None or own is None or own.role is not Role.STOP or not own.quantity or own.trigger is None:
+        return None
+    if episode.phase not in {Phase.ADOPTING, Phase.GUARDED} or episode.instrument is None:
+        return None
+    others = [
+        order.quantity
+        for order in episode.of_role(Role.STOP)
+        if order is not own and order.resting and order.quantity and order.trigger is not None
+        if episode.key.side.sign * (order.trigger - own.trigger) >= 0
+    ]
+    # A size off the grid keeps a last part that no quantity covers.
+    needed = min(own.quantity, episode.quantity)
+    if sum(others, ZERO) + market_step(episode.instrument) > needed:
+        return None
+    return f"without it stops cover '{plain(sum(others, ZERO))}' of {plain(episode.quantity)}"
 
 
 def _fault(intent: PlaceIntent, episode: Episode, instrument: Instrument) -> str | None:

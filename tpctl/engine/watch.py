@@ -416,10 +416,11 @@ class Watch:
         wide, self._wide_due = self._wide_due, False
         if wide:
             self._wide_at = began
+        missing, self._missing = self._missing, False
         try:
-            if self._missing:
-                self._missing = False
+            if missing:
                 self._inbox.put_nowait(await missed_events(self._exchange, self.state, began))
+                missing = False
             snapshot = await read_account(self._exchange, self.state, began, wide=wide)
         except CredentialsError as error:
             self._fail(error)
@@ -427,7 +428,8 @@ class Watch:
         except TpctlError as error:
             self._wide_due = wide
             self._read_reason = "the last read failed"
-            self._missing = True
+            # What the streams told meanwhile is known: a failed read alone makes nothing missing.
+            self._missing = self._missing or missing
             if not self._read_failed:
                 self._read_failed = True
                 self._say(NoteKind.DEGRADED, f"the account cannot be read: {error.message}")

@@ -47,7 +47,10 @@ class Draft:
         self.episode = replace(self.episode, **changes)
 
     def set_order(self, client_id: str, **changes: Any) -> None:
-        """Change fields of one of our orders."""
+        """Change fields of one of our orders; what changes nothing leaves the episode the same."""
+        order = self.episode.order(client_id)
+        if order is None or all(getattr(order, name) == value for name, value in changes.items()):
+            return
         self.set(orders=tuple(replace(o, **changes) if o.client_id == client_id else o for o in self.episode.orders))
 
     def set_leg(self, leg: LegState) -> None:

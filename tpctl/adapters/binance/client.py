@@ -24,7 +24,7 @@ from tpctl.adapters.binance.errors import (
     as_answer,
     as_error,
 )
-from tpctl.adapters.binance.wire import Send, Wire
+from tpctl.adapters.binance.wire import Connect, Send, Wire
 from tpctl.adapters.binance_map import account, orders
 from tpctl.adapters.binance_map.fields import Malformed, row, text
 from tpctl.adapters.binance_map.params import Operation, Params, WireOrder, find_params, wire_order
@@ -62,11 +62,21 @@ class BinanceReader:
         secret: Secret | None = None,
         budget: Budget | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        connect: Connect | None = None,
     ) -> None:
         self.endpoints = endpoints
         self.budget = budget or Budget(clock)
         self._clock = clock
-        self._wire = Wire(endpoints, clock, self.budget, key=key, secret=secret, read_only=self._read_only, sleep=sleep)
+        self._wire = Wire(
+            endpoints,
+            clock,
+            self.budget,
+            key=key,
+            secret=secret,
+            read_only=self._read_only,
+            sleep=sleep,
+            connect=connect,
+        )
 
     async def close(self) -> None:
         """Close the connections. Orders stay where they are (I25)."""

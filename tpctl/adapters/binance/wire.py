@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import aiohttp
 import msgspec
@@ -37,7 +37,7 @@ _LISTEN_KEY_PATH = "/listenKey"
 _MISCOUNTED = ("/v2/ticker/price", "/ticker/bookTicker")
 
 
-class _AnswerError(Exception):
+class AnswerError(Exception):
     """An answer that is no success; holds its failure only, never the response."""
 
     def __init__(self, failure: Failure) -> None:
@@ -45,7 +45,7 @@ class _AnswerError(Exception):
         self.failure = failure
 
 
-class _Session(AsyncClient):  # type: ignore[misc]  # python-binance ships no types
+class Session(AsyncClient):  # type: ignore[misc]  # python-binance ships no types
     """python-binance's client, stamped by our clock, observed answer by answer, and read-only where asked."""
 
     def __init__(
@@ -91,22 +91,45 @@ class _Session(AsyncClient):  # type: ignore[misc]  # python-binance ships no ty
     async def _request(self, method: str, uri: str, signed: bool, force_params: bool = False, **kwargs: Any) -> Any:
         if self._read_only and method != "get" and not uri.endswith(_LISTEN_KEY_PATH):
             raise RuntimeError("a read-only account sends nothing")
+        return await self.carry(method, uri, signed, force_params, **kwargs)
+
+    async def carry(self, method: str, uri: str, signed: bool, force_params: bool, **kwargs: Any) -> Any:
+        """Send one request and return its decoded answer; another way to reach an exchange replaces this."""
         return await super()._request(method, uri, signed, force_params, **kwargs)
 
     async def _handle_response(self, response: aiohttp.ClientResponse) -> Any:
-        status = response.status
         # Counted before the body is read: the client's own "last response" is anybody's under concurrency.
-        headers: Mapping[str, str] = response.headers
-        if response.url.path.endswith(_MISCOUNTED) and status == 200:
-            headers = {}
-        self._budget.observe(status, headers)
-        body = await response.read()
+        self.count(response.url.path, response.status, response.headers)
+        return self.judge(response.status, response.headers, await response.read())
+
+    def count(self, path: str, status: int, headers: Mapping[str, str]) -> None:
+        """Take what an answer says about the budget."""
+        self._budget.observe(status, {} if path.endswith(_MISCOUNTED) and status == 200 else headers)
+
+    def judge(self, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+        """Return the decoded answer; raises `AnswerError` for a refusal and for what cannot be read."""
         if 200 <= status < 300:
             return _decoded(body)
         code, text = _refused_body(body)
         text = redacted(text, self._keys)
         wait = self._budget.observe(status, headers, text)
-        raise _AnswerError(refusal(status, code, text, wait))
+        raise AnswerError(refusal(status, code, text, wait))
+
+
+class Connect(Protocol):
+    """Opens a session; `Session` itself is the way over the network."""
+
+    def __call__(
+        self,
+        endpoints: Endpoints,
+        keys: tuple[Secret | None, Secret | None],
+        clock: StampClock,
+        budget: Budget,
+        *,
+        read_only: bool,
+    ) -> Session:
+        """Return a session that is not connected yet."""
+        ...
 
 
 class Wire:
@@ -122,14 +145,16 @@ class Wire:
         secret: Secret | None = None,
         read_only: bool = True,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        connect: Connect | None = None,
     ) -> None:
         self.budget = budget
+        self._connect: Connect = connect or Session
         self._endpoints = endpoints
         self._clock = clock
         self._keys = (key, secret)
         self._read_only = read_only
         self._sleep = sleep
-        self._session: _Session | None = None
+        self._session: Session | None = None
 
     async def close(self) -> None:
         """Close the connections; a later call opens them again."""
@@ -216,7 +241,7 @@ class Wire:
         session = self._open()
         try:
             return await send(session)
-        except _AnswerError as error:
+        except AnswerError as error:
             return error.failure
         except BinanceAPIException as error:
             code = error.code if isinstance(error.code, int) else 0
@@ -228,9 +253,11 @@ class Wire:
         except (aiohttp.ClientError, OSError) as error:
             return lost(f"the connection failed ({type(error).__name__})")
 
-    def _open(self) -> _Session:
+    def _open(self) -> Session:
         if self._session is None:
-            self._session = _Session(self._endpoints, self._keys, self._clock, self.budget, read_only=self._read_only)
+            self._session = self._connect(
+                self._endpoints, self._keys, self._clock, self.budget, read_only=self._read_only
+            )
         return self._session
 
 
@@ -242,7 +269,7 @@ def _decoded(body: bytes) -> Any:
         return _DECODER.decode(body)
     except (msgspec.MsgspecError, RecursionError):
         pass
-    raise _AnswerError(lost("the answer cannot be read"))
+    raise AnswerError(lost("the answer cannot be read"))
 
 
 def _refused_body(body: bytes) -> tuple[int, str]:

@@ -1,0 +1,121 @@
+"""Prices for the rehearsal: steps as far apart as nothing happens, and close together where something does.
+
+A driftless walk with heavy tails whose steps have the size of the time they span, so that days of calm cost little and
+the seconds around a level are all there. Where a step would carry a price across a level at which an order waits, it is
+walked in seconds. Decides the prices, and when the next step is.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from math import exp, sqrt
+from random import Random
+
+from tpctl.exits.units import Millis
+from tpctl.venue.quotes import Quote
+from tpctl.venue.rulebook import RuleBook
+
+_DAY_MS = 86_400_000
+_MARK = Decimal("0.00000001")
+_BUSY_MS, _NEAR_MS = 8_000, 40_000
+BUSY_STEP_MS, _NEAR_STEP_MS = 1_000, 5_000
+# A crossing is walked in this many seconds.
+_APPROACH = 4
+# The mark is an index of several exchanges: it differs from the last price by this much of it.
+_BASIS = 0.0002
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A symbol's first price and the daily standard deviation of its returns."""
+
+    price: float
+    sigma: float
+
+
+ASSETS: dict[str, Asset] = {
+    "XRPUSDT": Asset(2.42, 0.045),
+    "BTCUSDT": Asset(96_000.0, 0.028),
+    "ETHUSDT": Asset(3_350.0, 0.036),
+    "SOLUSDT": Asset(192.0, 0.045),
+    "BNBUSDT": Asset(705.0, 0.030),
+    "DOGEUSDT": Asset(0.335, 0.052),
+    "ADAUSDT": Asset(0.962, 0.048),
+    "LTCUSDT": Asset(108.0, 0.040),
+    "TRXUSDT": Asset(0.252, 0.028),
+    "DOTUSDT": Asset(7.05, 0.046),
+    "TONUSDT": Asset(5.42, 0.040),
+    "XLMUSDT": Asset(0.41, 0.050),
+    "ETCUSDT": Asset(25.4, 0.042),
+    "DASHUSDT": Asset(36.0, 0.044),
+    "ZECUSDT": Asset(55.0, 0.050),
+    "XMRUSDT": Asset(205.0, 0.035),
+}
+
+
+class Walk:
+    """The prices of some symbols, and how far apart the steps are. `calm_ms` is the longest step."""
+
+    def __init__(self, rng: Random, symbols: Iterable[str], rules: RuleBook, start: Millis, calm_ms: int) -> None:
+        self._rng = rng
+        self._rules = rules
+        self._price = {symbol: ASSETS[symbol].price for symbol in symbols}
+        self._at = start
+        self._calm_ms = calm_ms
+        self._stir_at = start
+        self._planned: deque[dict[str, float]] = deque()
+
+    def stir(self, now: Millis) -> None:
+        """Note that something happens: the next seconds are told one by one."""
+        self._stir_at = max(self._stir_at, now)
+
+    @property
+    def interval_ms(self) -> int:
+        """The time to the next step."""
+        quiet = self._at - self._stir_at
+        if self._planned or quiet < _BUSY_MS:
+            return BUSY_STEP_MS
+        if quiet < _NEAR_MS:
+            return _NEAR_STEP_MS
+        return min(self._calm_ms, max(_NEAR_STEP_MS, quiet // 2))
+
+    def advance(self, at: Millis, crosses: Callable[[str, float], bool]) -> tuple[Quote, ...]:
+        """Return the quotes at `at`; `crosses` tells whether a price that moves by a factor would reach a level."""
+        elapsed, self._at = at - self._at, at
+        if self._planned:
+            target = self._planned.popleft()
+        else:
+            target = self._drawn(max(elapsed, 1))
+            if elapsed > 2 * _NEAR_STEP_MS and any(crosses(s, p / self._price[s]) for s, p in target.items()):
+                self._approach(target)
+                target = self._planned.popleft()
+        self._price = target
+        return tuple(self._quote(symbol, price) for symbol, price in target.items())
+
+    def _drawn(self, elapsed: int) -> dict[str, float]:
+        rng = self._rng
+        scale = sqrt(elapsed / _DAY_MS)
+        common = rng.gauss(0.0, 0.7)
+        moved = {}
+        for symbol, price in self._price.items():
+            own = rng.gauss(0.0, 0.7)
+            tail = 1.0 if rng.random() < 0.97 else 3.0
+            moved[symbol] = price * exp(ASSETS[symbol].sigma * scale * tail * (common + own))
+        return moved
+
+    def _approach(self, target: dict[str, float]) -> None:
+        start = self._price
+        for number in range(1, _APPROACH + 1):
+            share = number / _APPROACH
+            self._planned.append({s: start[s] + (target[s] - start[s]) * share for s in start})
+
+    def _quote(self, symbol: str, price: float) -> Quote:
+        tick = self._rules.symbols[symbol].tick
+        last = max(1, round(price / float(tick))) * tick
+        mark = price * (1 + _BASIS * (self._rng.random() - 0.5))
+        return Quote(symbol, last, _decimal(mark))
+
+
+def _decimal(price: float) -> Decimal:
+    return max(1, round(price * 1e8)) * _MARK

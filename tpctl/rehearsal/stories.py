@@ -1,0 +1,164 @@
+"""Tells stories, one or many, each in a folder and on a loop of its own, and adds up what was seen.
+
+A story that broke an invariant is shrunk to the fewest strikes that still break it: its seed and that list are the bug
+report.
+"""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from tpctl.exits.units import Millis
+from tpctl.rehearsal.loop import VirtualLoop, run
+from tpctl.rehearsal.witness import Violation
+from tpctl.rehearsal.world import CALM_END_MS, START_MS_UTC, Story, Told, World
+
+DAY_MS: Final = 86_400_000
+# How often a broken story is told again to find what broke it.
+_RETELLINGS: Final = 60
+
+
+def tell(story: Story) -> Told:
+    """Tell one story, in memory where the machine has a file system there."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder made in it is private
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        loop = VirtualLoop()
+
+        async def told() -> Told:
+            return await World(story, Path(folder), loop).tell()
+
+        outcome: Told = run(told(), loop)
+        return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A story that broke an invariant, the first time it did, and the strikes it takes (None where all are needed)."""
+
+    seed: int
+    violation: Violation
+    strikes: tuple[str, ...] | None
+
+
+def shrink(story: Story, told: Told) -> Broken:
+    """Find the fewest strikes with which the story still breaks the invariant it broke first."""
+    first = told.violations[0]
+    days = min(story.days, Decimal(first.at - START_MS_UTC + CALM_END_MS + 60_000) / DAY_MS)
+    strikes = [(one.name, one.number) for one in told.strikes if one.at <= first.at]
+    strikes += [(one.name, one.number) for one in told.deaths if one.at <= first.at]
+    left = _RETELLINGS
+
+    def breaks(kept: Iterable[tuple[str, int]]) -> bool:
+        nonlocal left
+        left -= 1
+        again = tell(replace(story, days=days, kept=frozenset(kept)))
+        return any(one.invariant == first.invariant for one in again.violations)
+
+    if not breaks(strikes):
+        return Broken(story.seed, first, None)
+    # Whole kinds first: most of them have nothing to do with it.
+    for name in sorted({name for name, _ in strikes}):
+        rest = [one for one in strikes if one[0] != name]
+        if left > 0 and len(rest) < len(strikes) and breaks(rest):
+            strikes = rest
+    size = len(strikes) // 2
+    while size > 0 and left > 0:
+        at = 0
+        while at < len(strikes) and left > 0:
+            rest = strikes[:at] + strikes[at + size :]
+            if breaks(rest):
+                strikes = rest
+            else:
+                at += size
+        size //= 2
+    return Broken(story.seed, first, tuple(f"{name}#{number}" for name, number in strikes))
+
+
+@dataclass(slots=True)
+class Tally:
+    """What many stories came to.
+
+    `first_ms` are the times to the first stop of a position found, `naked_ms` those without one that had one before,
+    `naked_by_fault` the latter by the faults at work.
+    """
+
+    stories: int = 0
+    ms: Millis = 0
+    position_ms: int = 0
+    positions: int = 0
+    reduces: int = 0
+    orders: int = 0
+    requests: int = 0
+    lives: int = 0
+    peak_weight: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    first_ms: list[int] = field(default_factory=list)
+    naked_ms: list[int] = field(default_factory=list)
+    naked_by_fault: dict[str, list[int]] = field(default_factory=dict)
+    broken: list[tuple[int, Violation]] = field(default_factory=list)
+    traces: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def position_days(self) -> float:
+        """The time positions were open, in days."""
+        return self.position_ms / DAY_MS
+
+    def add(self, told: Told) -> None:
+        """Add one story."""
+        self.stories += 1
+        self.ms += told.ms
+        self.position_ms += told.position_ms
+        self.positions += told.positions
+        self.reduces += told.reduces
+        self.orders += told.orders
+        self.requests += told.requests
+        self.lives += told.lives
+        self.peak_weight = max(self.peak_weight, told.peak_weight)
+        self.faults.update(one.name for one in told.strikes)
+        self.faults.update(one.name for one in told.deaths)
+        for one in told.naked:
+            (self.first_ms if one.first else self.naked_ms).append(one.ms)
+            if not one.first:
+                for name in one.faults or ("none",):
+                    self.naked_by_fault.setdefault(name, []).append(one.ms)
+        self.broken += [(told.seed, violation) for violation in told.violations]
+        self.traces[told.seed] = told.trace
+
+
+def quantile(values: Sequence[int], share: float) -> int | None:
+    """Return the value below which a share of the values lies (nearest rank), None where there is none."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, -(-int(share * len(ordered) * 1000) // 1000) - 1))]
+
+
+def rehearse(stories: Sequence[Story], jobs: int) -> Iterator[tuple[Story, Told]]:
+    """Tell stories in `jobs` processes and yield them as they end; the order depends on the machine, no story does."""
+    if jobs <= 1:
+        for story in stories:
+            yield story, tell(story)
+        return
+    with ProcessPoolExecutor(max_workers=jobs) as pool:
+        waiting = {pool.submit(tell, story): story for story in stories}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        finally:
+            for one in waiting:
+                one.cancel()
+
+
+def tally(told: Iterable[Told], seen: Callable[[Tally], None] = lambda _: None) -> Tally:
+    """Add stories up; `seen` is called after each."""
+    total = Tally()
+    for one in told:
+        total.add(one)
+        seen(total)
+    return total
