@@ -17,7 +17,7 @@ _tpctl() {
     fi
     command=
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case " watch plan quantize trail risk metrics venue " in
+        case " watch plan quantize trail risk metrics config venue " in
             *" ${COMP_WORDS[i]} "*) command=${COMP_WORDS[i]}; break ;;
         esac
     done
@@ -433,6 +433,24 @@ _tpctl() {
         metrics,--color)
             _tpctl_reply -W 'auto always never'
             return ;;
+        config,--venue)
+            :
+            return ;;
+        config,--timeout)
+            :
+            return ;;
+        config,-p|config,--profile)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        config,-c|config,--config)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        config,--state-dir)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -d
+            return ;;
+        config,--color)
+            _tpctl_reply -W 'auto always never'
+            return ;;
         venue,--market)
             compopt -o filenames 2>/dev/null; _tpctl_reply -f
             return ;;
@@ -460,6 +478,12 @@ _tpctl() {
         venue,--port)
             :
             return ;;
+        venue,--key-rights)
+            _tpctl_reply -W 'futures withdraw read'
+            return ;;
+        venue,--skew)
+            :
+            return ;;
         venue,-p|venue,--profile)
             _tpctl_reply -W 'sim demo live'
             return ;;
@@ -474,14 +498,15 @@ _tpctl() {
             return ;;
     esac
     case $command in
-        '') words='--version -h --help watch plan quantize trail risk metrics venue' ;;
+        '') words='--version -h --help watch plan quantize trail risk metrics config venue' ;;
         watch) words='--market --from --until --speed --seed --entries --venue --once --for --arm --confirm --policy --confidence --volatility --attach --record --replay --lines --ascii --jsonl -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         plan) words='--side --entry --mark --notional --qty --lev --margin --volatility --regime --confidence --volume-24h --pnl --risk --policy --leg --stop --trail --fee --min-reward-risk --explain --diff --check --no-odds -o --output --apply --arm --confirm --venue --offline --rules --brackets --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         quantize) words='--price --stop-price --qty --side --for --round --mark --rules --refresh --offline --max-age --show-rules --stdin --raw --strict --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         trail) words='--profit --callback --current --age --since-change --entry --side --peak --mark --target --activation --schedule --partials --check --apply --arm --confirm --venue --timeout --explain --simulate --from --to --entry-time --style --stop --targets --tick --rules --atr-bar --follow --ascii --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         risk) words='--set --inputs --data --at --window --var --backtest --funding --stress --plot --explain --warn --crit --check --nagios --venue --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         metrics) words='--since --by --strategy --symbol --min-attempts --sort --trend --heatmap --plot --feedback --targets --target-hit-rate --target-slippage --target-premature --check --nagios --compare --export -o --output --report --record --verify --rebuild --merge --file --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
-        venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        config) words='--origin --check --venue --timeout --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --key-rights --skew --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
     esac
     if [[ -z $command || $cur == -* ]]; then
         _tpctl_reply -W "$words"

@@ -12,6 +12,7 @@ _tpctl() {
         'trail:Show where each trail stands, when it tightens next, and why nothing changes where nothing does.'
         'risk:Measure market and portfolio risk, and say what it does to take-profits and stops.'
         'metrics:Say how good the exits are\: hit rates with their intervals, slippage, times, profit, and what was missed.'
+        'config:Make, show and check the configuration, and examine the account it names.'
         'venue:Serve the twin\: a local exchange that behaves as Binance USD-M futures.'
     )
     _arguments -C \
@@ -248,6 +249,23 @@ _tpctl() {
                 '--no-input[Never ask; fail where an answer is needed.]' \
                 '(-h --help)'{-h,--help}'[Show this message and exit.]'
             ;;
+        config)
+            _arguments -s -S \
+                '--origin[With show\: say where each value came from.]' \
+                '--check[With doctor\: exit with 20 where there are warnings but no error.]' \
+                '--venue=[Use the twin '\''tpctl venue'\'' serves at URL.]:URL: ' \
+                '--timeout=[How long to wait. \[default\: 10s\]]:DURATION: ' \
+                '--json[Print JSON (tpctl.config/1).]' \
+                '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
+                '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
+                '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \
+                '(-q --quiet)'{-q,--quiet}'[Print less.]' \
+                '(-v --verbose)'{-v,--verbose}'[Print more; on a bug, print the traceback.]' \
+                '--color=[When to use colour; auto honours NO_COLOR. \[default\: auto\]]:auto|always|never:(auto always never)' \
+                '--no-input[Never ask; fail where an answer is needed.]' \
+                '(-h --help)'{-h,--help}'[Show this message and exit.]' \
+                '*:init|show|validate|path|doctor:(init show validate path doctor)'
+            ;;
         venue)
             _arguments -s -S \
                 '*--market=[Recorded market to run on; repeatable. \[default\: synthetic\]]:FILE:_files' \
@@ -259,6 +277,8 @@ _tpctl() {
                 '--rules=[exchangeInfo JSON to trade under, plain or .gz.]:FILE:_files' \
                 '--brackets=[Leverage brackets JSON, plain or .gz.]:FILE:_files' \
                 '--port=[Port on 127.0.0.1; 0 takes a free one. \[default\: 0\]]:N: ' \
+                '--key-rights=[Let the exchange tell that its key may do this; else it does not tell.]:futures|withdraw|read:(futures withdraw read)' \
+                '--skew=[Set the exchange'\''s clock ahead by this.]:DURATION: ' \
                 '--json[Print the addresses as JSON (tpctl.venue/1).]' \
                 '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
                 '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \

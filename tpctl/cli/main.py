@@ -61,6 +61,9 @@ ENTRIES: Mapping[str, Entry] = {
         "Say how good the exits are: hit rates with their intervals, slippage, times, profit, and what was missed.",
         "Commands",
     ),
+    "config": Entry(
+        "tpctl.cli.config", "Make, show and check the configuration, and examine the account it names.", "Helpers"
+    ),
     "venue": Entry(
         "tpctl.cli.venue", "Serve the twin: a local exchange that behaves as Binance USD-M futures.", "Helpers"
     ),

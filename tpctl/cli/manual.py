@@ -66,6 +66,13 @@ SCHEMAS = (
         ),
     ),
     (
+        "tpctl.config/1",
+        (
+            "config --json. show: settings, origins{key path: where from}. validate: file, exists, valid. path: paths. "
+            "doctor: checks[]{name, verdict of ok, warning, error or skipped, text, hint, exit_code}."
+        ),
+    ),
+    (
         "tpctl.plan/1",
         (
             "The document of 'plan --json' and of -o FILE. data: plans[], rules_source{origin, fetched_at, "

@@ -5,6 +5,7 @@ Decides which options contradict each other; what they lead to is the session's.
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 
 from tpctl.cli.options import Entries, SharedOptions, Speed, window
@@ -90,11 +91,20 @@ class WatchOptions:
         return [name for name, present in given.items() if present]
 
 
+class KeyRightsName(StrEnum):
+    """What a twin says that its key may do."""
+
+    FUTURES = "futures"
+    WITHDRAW = "withdraw"
+    READ = "read"
+
+
 @dataclass(frozen=True, slots=True)
 class VenueOptions:
     """A `venue` command line, read and checked. None is "not given": the session decides the default.
 
-    `since`, `until` are ms UTC of market time; port 0 is any free one.
+    `since`, `until` are ms UTC of market time; port 0 is any free one. `skew_ms` is how far the
+    exchange's clock is ahead.
     """
 
     shared: SharedOptions = field(default_factory=SharedOptions)
@@ -108,6 +118,8 @@ class VenueOptions:
     brackets: Path | None = None
     port: int = 0
     json: bool = False
+    key_rights: KeyRightsName | None = None
+    skew_ms: Millis = 0
 
     def __post_init__(self) -> None:
         window(self.since, self.until)

@@ -30,7 +30,7 @@ from tpctl.cli.arming import arm, check_rights
 from tpctl.cli.beat import Beat
 from tpctl.cli.operator import Operator
 from tpctl.cli.options import Speed
-from tpctl.cli.runs import VenueOptions, WatchOptions
+from tpctl.cli.runs import KeyRightsName, VenueOptions, WatchOptions
 from tpctl.cli.telling import Teller, open_teller
 from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state, position_row
@@ -119,7 +119,14 @@ def _arm(settings: Settings, options: WatchOptions) -> bool:
 
 async def _serve(options: VenueOptions) -> ExitCode:
     from tpctl.cli.twin import TwinOptions, open_twin
+    from tpctl.venue.auth import KeyRights
     from tpctl.views.venue import tell_addresses
+
+    rights = {
+        KeyRightsName.FUTURES: KeyRights(),
+        KeyRightsName.WITHDRAW: KeyRights(withdraws=True),
+        KeyRightsName.READ: KeyRights(trades_futures=False),
+    }
 
     shape = TwinOptions(
         market=options.market,
@@ -131,6 +138,8 @@ async def _serve(options: VenueOptions) -> ExitCode:
         rules=options.rules,
         brackets=options.brackets,
         port=options.port,
+        rights=None if options.key_rights is None else rights[options.key_rights],
+        skew_ms=options.skew_ms,
     )
     stopped: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
 
@@ -360,7 +369,7 @@ async def _connect(account: Account) -> Link:
     if account.url is None:
         return Link(LIVE if account.env is Env.LIVE else DEMO, ExchangeClock())
     status = await discover(account.url)
-    return Link(twin(account.url), EventClock(status.now))
+    return Link(twin(account.url, rights=status.rights), EventClock(status.now))
 
 
 async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from tpctl.cli.options import Entries, Speed
 from tpctl.exits.errors import InputsError, UsageError
 from tpctl.exits.units import Millis
+from tpctl.venue.auth import KeyRights
 from tpctl.venue.entries import DEFAULT_RATE, ListedEntries, NoEntries, SeededEntries, read_entries
 from tpctl.venue.entries import Entries as Trader
 from tpctl.venue.market.recorded import RecordedMarket
@@ -45,6 +46,8 @@ class TwinOptions:
     brackets: Path | None = None
     port: int = 0
     held: bool = False
+    rights: KeyRights | None = None
+    skew_ms: Millis = 0
 
 
 @asynccontextmanager
@@ -60,6 +63,8 @@ async def open_twin(options: TwinOptions) -> AsyncIterator[Served]:
         port=options.port,
         speed=_speed(options.speed),
         held=options.held,
+        rights=options.rights,
+        skew_ms=options.skew_ms,
     ) as server:
         yield server
 

@@ -26,10 +26,12 @@ from tpctl.cli.options import (
     VerboseOption,
     epilog,
     existing_files,
+    parse_length,
     parse_port,
 )
-from tpctl.cli.runs import VenueOptions
+from tpctl.cli.runs import KeyRightsName, VenueOptions
 from tpctl.exits.errors import ExitCode
+from tpctl.exits.units import Millis
 
 EXAMPLES = (
     Example("tpctl venue", "a synthetic market, in real time, on a free port"),
@@ -71,6 +73,14 @@ def venue(
             "--port", metavar="N", parser=parse_port, help="Port on 127.0.0.1; 0 takes a free one.  [default: 0]"
         ),
     ] = None,
+    key_rights: Annotated[
+        KeyRightsName | None,
+        typer.Option("--key-rights", help="Let the exchange tell that its key may do this; else it does not tell."),
+    ] = None,
+    skew: Annotated[
+        Millis | None,
+        typer.Option("--skew", metavar="DURATION", parser=parse_length, help="Set the exchange's clock ahead by this."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON (tpctl.venue/1).")] = False,
     profile: ProfileOption = None,
     config: ConfigOption = None,
@@ -100,6 +110,8 @@ def venue(
         brackets=brackets,
         port=port or 0,
         json=json,
+        key_rights=key_rights,
+        skew_ms=skew or 0,
     )
     from tpctl.cli.session import run_venue
 

@@ -27,6 +27,30 @@ class KeyPair:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRights:
+    """What the account's API key may do beside reading (sapi account/apiRestrictions)."""
+
+    withdraws: bool = False
+    trades_futures: bool = True
+    bound_to_ip: bool = True
+
+    def answer(self, now: Millis) -> dict[str, bool | int]:
+        """Return the exchange's answer, with the rights tpctl looks at and their neighbours."""
+        return {
+            "ipRestrict": self.bound_to_ip,
+            "createTime": now,
+            "enableReading": True,
+            "enableFutures": self.trades_futures,
+            "enableWithdrawals": self.withdraws,
+            "enableInternalTransfer": False,
+            "permitsUniversalTransfer": False,
+            "enableSpotAndMarginTrading": False,
+            "enableMargin": False,
+            "enableVanillaOptions": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Tolerance:
     """How far a timestamp may be off: windows are `scale` times as long, and `standing_ms` more ahead of time.
 

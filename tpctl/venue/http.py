@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from tpctl.exits.units import Millis
-from tpctl.venue.auth import KeyPair, check_key, check_signature, check_time, decode_params
+from tpctl.venue.auth import KeyPair, KeyRights, check_key, check_signature, check_time, decode_params
 from tpctl.venue.limits import ThrottledError
 from tpctl.venue.params import Params
 from tpctl.venue.refusals import VenueError
@@ -41,13 +41,15 @@ def _kline_weight(params: Params) -> int:
 class RestApi:
     """Answers `/fapi/...`, `/api/v3/ping` and `/api/v3/time`."""
 
-    def __init__(self, twin: Twin, pair: KeyPair) -> None:
+    def __init__(self, twin: Twin, pair: KeyPair, rights: KeyRights, skew_ms: Millis) -> None:
         self._twin = twin
         self._pair = pair
+        self._rights = rights
+        self._skew_ms = skew_ms
         # What needs no account: method, weight, and whether the API key is needed.
         self._own: dict[tuple[str, str], tuple[Answer, Weigh, bool]] = {
             ("GET", "v1/ping"): (lambda _params, _now: {}, _one, False),
-            ("GET", "v1/time"): (lambda _params, now: {"serverTime": now}, _one, False),
+            ("GET", "v1/time"): (lambda _params, now: {"serverTime": now + skew_ms}, _one, False),
             ("GET", "v1/klines"): (lambda params, _now: twin.candles.klines(params), _kline_weight, False),
             ("GET", "v1/continuousKlines"): (
                 lambda params, _now: twin.candles.continuous_klines(params),
@@ -77,6 +79,19 @@ class RestApi:
     async def answer_spot(self, request: web.Request) -> web.Response:
         """Answer the two spot requests the client library makes when it is constructed."""
         return await self._answer(request, f"v1/{request.match_info['path']}")
+
+    async def answer_rights(self, request: web.Request) -> web.Response:
+        """Answer `/sapi/v1/account/apiRestrictions`: what the key may do."""
+        now = self._twin.now
+        query = request.rel_url.raw_query_string
+        try:
+            check_key(self._pair, request.headers.get("X-MBX-APIKEY"))
+            check_signature(self._pair, query)
+            check_time(decode_params(query), now + self._skew_ms, self._twin.pace.tolerance())
+        except VenueError as refused:
+            refusal = {"code": refused.code, "msg": refused.msg}
+            return web.Response(body=_encode(refusal), status=refused.http_status, content_type="application/json")
+        return web.Response(body=_encode(self._rights.answer(now)), content_type="application/json")
 
     async def _answer(self, request: web.Request, path: str) -> web.Response:
         query = request.rel_url.raw_query_string
@@ -115,7 +130,7 @@ class RestApi:
         if route.signed:
             check_key(self._pair, key)
             check_signature(self._pair, query or body)
-            check_time(params, now, self._twin.pace.tolerance())
+            check_time(params, now + self._skew_ms, self._twin.pace.tolerance())
         if route.order_count:
             gate.count_orders(route.order_count, now)
         return self._twin.venue.call(request.method, path, params)

@@ -4,7 +4,8 @@ Decides which address leads where, and who moves the market. It binds to loopbac
 nobody else's business.
 
 Beside the exchange's own addresses there are two of the twin's:
-- GET `/twin/v1/status`: `{"now","speed","step","done","symbols","env":"sim"}`, for a client that looks for its twin.
+- GET `/twin/v1/status`: `{"now","speed","step","done","symbols","env":"sim","rights"}`, for a client that looks for its
+  twin.
 - websocket `/twin/v1/pace`: lockstep. `{"op":"advance"}` takes the next step (market, trader, user events) when it is
   due, at once at speed max, and sends its frames. From the first word to the end of the connection the market moves at
   no other time. `{"op":"sync"}` only sends waiting user events. Both then send `{"e":"barrier","E":now,"n":b}` on
@@ -24,7 +25,8 @@ from typing import Any, Final
 from aiohttp import WSMsgType, web
 
 from tpctl.exits.errors import UsageError
-from tpctl.venue.auth import KeyPair
+from tpctl.exits.units import Millis
+from tpctl.venue.auth import KeyPair, KeyRights
 from tpctl.venue.entries import Entries
 from tpctl.venue.http import RestApi
 from tpctl.venue.limits import Limits
@@ -76,10 +78,14 @@ async def serve(
     secret: str = "sim",  # noqa: S107 - the fake account's, known to everybody
     limits: Limits | None = None,
     held: bool = False,
+    rights: KeyRights | None = None,
+    skew_ms: Millis = 0,
 ) -> AsyncIterator[Served]:
     """Serve the twin while the context lasts; port 0 takes a free one, speed None is lockstep.
 
-    `held` keeps the market where it is until a client asks for its steps, whatever the speed.
+    `held` keeps the market where it is until a client asks for its steps, whatever the speed. `rights` are what the key
+    may do, which the status then says can be asked for. `skew_ms` is how far the exchange's clock is ahead of the
+    market's.
 
     Raises `UsageError` for an address that is not loopback, and `OSError` where the port is taken.
     """
@@ -91,7 +97,11 @@ async def serve(
         twin.take_wheel()
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     runner = web.AppRunner(
-        _application(twin, KeyPair(key, secret), finished), access_log=None, shutdown_timeout=_SHUTDOWN_S
+        _application(
+            twin, RestApi(twin, KeyPair(key, secret), rights or KeyRights(), skew_ms), finished, told=rights is not None
+        ),
+        access_log=None,
+        shutdown_timeout=_SHUTDOWN_S,
     )
     await runner.setup()
     clock: asyncio.Task[None] | None = None
@@ -151,14 +161,15 @@ def _settle(finished: "asyncio.Future[None]", clock: "asyncio.Task[None]") -> No
         finished.set_exception(error)
 
 
-def _application(twin: Twin, pair: KeyPair, finished: "asyncio.Future[None]") -> web.Application:
+def _application(twin: Twin, rest: RestApi, finished: "asyncio.Future[None]", *, told: bool) -> web.Application:
     app = web.Application()
-    rest = RestApi(twin, pair)
+    if told:
+        app.router.add_get("/sapi/v1/account/apiRestrictions", rest.answer_rights)
     app.router.add_route("*", "/fapi/{path:.+}", rest.answer)
     app.router.add_get("/api/v3/{path:ping|time}", rest.answer_spot)
 
     async def status(_request: web.Request) -> web.Response:
-        return web.json_response(_status(twin))
+        return web.json_response({**_status(twin), "rights": told})
 
     async def pace(request: web.Request) -> web.WebSocketResponse:
         return await _control(request, twin, finished)

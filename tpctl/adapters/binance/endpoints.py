@@ -36,8 +36,10 @@ DEMO = Endpoints(
 )
 
 
-def twin(url: str, env: str = "sim") -> Endpoints:
-    """Return the addresses of a twin served at `url`; raises `ConfigError` for what is no http address.
+def twin(url: str, env: str = "sim", *, rights: bool = False) -> Endpoints:
+    """Return the addresses of a twin served at `url`, raises `ConfigError` for what is no http address.
+
+    `rights` is whether it tells what a key may do.
 
     Plain http is taken for this machine only: keys and orders never cross a network in the clear.
     """
@@ -52,4 +54,5 @@ def twin(url: str, env: str = "sim") -> Endpoints:
         stream=f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}",
         data=f"{base}/futures/data",
         env=env,
+        rights=f"{base}/sapi" if rights else None,
     )

@@ -16,10 +16,14 @@ _START_IT = "start one with `tpctl venue`, or check its address"
 
 @dataclass(frozen=True, slots=True)
 class TwinStatus:
-    """A twin's event time and pace. `speed` is event ms per real ms; None is step by step, as fast as we follow."""
+    """A twin's event time and pace. `speed` is event ms per real ms; None is step by step, as fast as we follow.
+
+    `rights` is whether it tells what the key may do.
+    """
 
     now: Millis
     speed: float | None
+    rights: bool = False
 
     @property
     def lockstep(self) -> bool:
@@ -35,6 +39,7 @@ class TwinStatus:
 class _Status(msgspec.Struct):
     now: int
     speed: float | str
+    rights: bool = False
 
 
 async def discover(url: str) -> TwinStatus:
@@ -61,9 +66,9 @@ def _parsed(url: str, body: bytes) -> TwinStatus:
         speed = None if found.speed == "max" else float(found.speed)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         speed = -1.0
-        now = 0
+        now, rights = 0, False
     else:
-        now = found.now
+        now, rights = found.now, found.rights
     if speed is not None and not 0 < speed < 1e9:
         raise UnavailableError(f"what answers at {url!r} is no twin", _START_IT)
-    return TwinStatus(now, speed)
+    return TwinStatus(now, speed, rights)

@@ -1,0 +1,144 @@
+"""The configuration file itself: written for the first time, shown with its origins, read whole, or only located."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from tpctl.adapters.files import create_atomic
+from tpctl.cli.config import Action, ConfigOptions
+from tpctl.exits.errors import ConfigError, ExitCode
+from tpctl.settings.load import default_config_path, load
+from tpctl.settings.profile import cache_dir
+from tpctl.settings.schema import FileSettings, Settings, Source
+from tpctl.settings.spell import leaves, spelled, table_of
+
+_HEAD = """\
+# tpctl's configuration. Every setting stands here at its default, commented out; remove the '#' to change it.
+# Keys never stand in this file: name a key_file (mode 0600), a key_command or a key_env in the profile.
+# 'tpctl config validate' checks it, 'tpctl config show --origin' says what is in force.
+
+# [profiles.demo]
+# key_file = "demo.keys"
+
+# [profiles.live]
+# allow_live = true
+# key_file = "live.keys"
+"""
+
+
+def run_config(options: ConfigOptions) -> ExitCode:
+    """Do what was asked for and print it; raises `ConfigError`."""
+    match options.action:
+        case Action.INIT:
+            text = _init(options)
+        case Action.PATH:
+            text = _path(options)
+        case Action.VALIDATE:
+            text = _validate(options)
+        case _:
+            text = _show(options)
+    sys.stdout.write(text)
+    return ExitCode.OK
+
+
+def _file(options: ConfigOptions) -> Path:
+    return options.shared.config or default_config_path()
+
+
+def starter() -> str:
+    """Return the first configuration file: every default, commented out under its section."""
+    import tomli_w
+
+    table = table_of(FileSettings())
+    lines = tomli_w.dumps({name: table[name] for name in ("watch", "inputs", "exits")}).splitlines()
+    shown = (line if not line or line.startswith("[") else f"# {line}" for line in lines)
+    return "\n".join([_HEAD, *shown]) + "\n"
+
+
+def _init(options: ConfigOptions) -> str:
+    file = _file(options)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"folder {str(file.parent)!r} cannot be made: {(error.strerror or 'unknown error').lower()}",
+            "name another file with --config",
+        ) from None
+    if not create_atomic(file, starter().encode()):
+        raise ConfigError(f"configuration file {str(file)!r} exists already", "move it aside, or edit it")
+    return f"{file}\n"
+
+
+def _path(options: ConfigOptions) -> str:
+    file = _file(options)
+    if not options.json:
+        return f"{file}\n"
+    settings = load(options.shared.config if file.exists() else None, options.shared.profile, options.shared.state_dir)
+    places = {
+        "config": str(file),
+        "config_exists": file.exists(),
+        "state_dir": str(settings.state_dir),
+        "journal": str(settings.state_dir / "journal.db"),
+        "metrics": os.environ.get("TP_METRICS_PATH") or str(settings.state_dir / "tp_metrics.json"),
+        "halt": str(settings.state_dir / "HALT"),
+        "cache_dir": str(cache_dir()),
+    }
+    return _document(settings, {"paths": places})
+
+
+def _validate(options: ConfigOptions) -> str:
+    file = _file(options)
+    settings = load(options.shared.config, options.shared.profile, options.shared.state_dir)
+    if options.json:
+        return _document(settings, {"file": str(file), "exists": settings.path is not None, "valid": True})
+    if settings.path is None:
+        return f"{file} does not exist: the defaults are in force\n"
+    return f"{file} is valid\n"
+
+
+def _show(options: ConfigOptions) -> str:
+    settings = load(options.shared.config, options.shared.profile, options.shared.state_dir)
+    table = spelled(settings)
+    if options.json:
+        return _document(settings, {"settings": _jsonable(table), "origins": _origins(settings, table)})
+    import tomli_w
+
+    if not options.origin:
+        return tomli_w.dumps(table)
+    rows = [(f"state_dir = {_value(str(settings.state_dir))}", _origin(settings, "state_dir"))]
+    rows += [(f"{path} = {_value(value)}", _origin(settings, path)) for path, value in leaves(table)]
+    width = min(60, max(len(row) for row, _ in rows))
+    return "".join(f"{row:<{width}}  # {origin}\n" for row, origin in rows)
+
+
+def _value(value: object) -> str:
+    import tomli_w
+
+    return " ".join(tomli_w.dumps({"x": value}).removeprefix("x = ").split())
+
+
+def _origin(settings: Settings, path: str) -> str:
+    found = settings.origin(path)
+    return found.source.value if found.source is Source.DEFAULT else f"{found.source.value} {found.where}"
+
+
+def _origins(settings: Settings, table: dict[str, object]) -> dict[str, str]:
+    paths = ["state_dir", *(path for path, _ in leaves(table))]
+    return {path: _origin(settings, path) for path in paths if settings.origin(path).source is not Source.DEFAULT}
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(item) for item in value]
+    return value if isinstance(value, str | bool | int) else str(value)
+
+
+def _document(settings: Settings, data: dict[str, object]) -> str:
+    from tpctl.views.machine import Json, document
+
+    plain: dict[str, Json] = data  # type: ignore[assignment]
+    now = time.time_ns() // 1_000_000
+    return document("config", now, settings.name, settings.profile.env.value, "shadow", plain)
