@@ -29,8 +29,8 @@ from tpctl.exits.units import Millis
 EXAMPLES = (
     Example("tpctl config init", "write a configuration file with every setting at its default, commented out"),
     Example("tpctl config show --origin", "what is in force, and where each value came from"),
-    Example("tpctl config doctor -p demo", "examine keys, clock, limits and files before anything is guarded"),
-    Example("tpctl config doctor --venue http://127.0.0.1:8790 --json", "the same of a twin, as JSON"),
+    Example("tpctl config doctor", "examine files, keys, clock and limits before anything is guarded"),
+    Example("tpctl config doctor --check --json", "the same for a script: 20 where there are warnings but no error"),
 )
 EXIT_CODES = (
     ExitCode.OK,
