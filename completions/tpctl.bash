@@ -17,7 +17,7 @@ _tpctl() {
     fi
     command=
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case " watch plan quantize trail risk metrics config venue " in
+        case " watch plan quantize trail risk metrics config venue rehearse " in
             *" ${COMP_WORDS[i]} "*) command=${COMP_WORDS[i]}; break ;;
         esac
     done
@@ -496,9 +496,36 @@ _tpctl() {
         venue,--color)
             _tpctl_reply -W 'auto always never'
             return ;;
+        rehearse,--plan)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        rehearse,--days)
+            :
+            return ;;
+        rehearse,--seeds)
+            :
+            return ;;
+        rehearse,--faults)
+            :
+            return ;;
+        rehearse,--jobs)
+            :
+            return ;;
+        rehearse,-p|rehearse,--profile)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        rehearse,-c|rehearse,--config)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        rehearse,--state-dir)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -d
+            return ;;
+        rehearse,--color)
+            _tpctl_reply -W 'auto always never'
+            return ;;
     esac
     case $command in
-        '') words='--version -h --help watch plan quantize trail risk metrics config venue' ;;
+        '') words='--version -h --help watch plan quantize trail risk metrics config venue rehearse' ;;
         watch) words='--market --from --until --speed --seed --entries --venue --once --for --arm --confirm --policy --confidence --volatility --attach --record --replay --lines --ascii --jsonl -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         plan) words='--side --entry --mark --notional --qty --lev --margin --volatility --regime --confidence --volume-24h --pnl --risk --policy --leg --stop --trail --fee --min-reward-risk --explain --diff --check --no-odds -o --output --apply --arm --confirm --venue --offline --rules --brackets --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         quantize) words='--price --stop-price --qty --side --for --round --mark --rules --refresh --offline --max-age --show-rules --stdin --raw --strict --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
@@ -507,6 +534,7 @@ _tpctl() {
         metrics) words='--since --by --strategy --symbol --min-attempts --sort --trend --heatmap --plot --feedback --targets --target-hit-rate --target-slippage --target-premature --check --nagios --compare --export -o --output --report --record --verify --rebuild --merge --file --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         config) words='--origin --check --venue --timeout --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --key-rights --skew --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        rehearse) words='--plan --days --seeds --faults --hedge --jobs --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
     esac
     if [[ -z $command || $cur == -* ]]; then
         _tpctl_reply -W "$words"

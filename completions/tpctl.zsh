@@ -14,6 +14,7 @@ _tpctl() {
         'metrics:Say how good the exits are\: hit rates with their intervals, slippage, times, profit, and what was missed.'
         'config:Make, show and check the configuration, and examine the account it names.'
         'venue:Serve the twin\: a local exchange that behaves as Binance USD-M futures.'
+        'rehearse:Rehearse your configuration on simulated days with faults, and judge every instant.'
     )
     _arguments -C \
                 '--version[Print the version and exit.]' \
@@ -280,6 +281,24 @@ _tpctl() {
                 '--key-rights=[Let the exchange tell that its key may do this; else it does not tell.]:futures|withdraw|read:(futures withdraw read)' \
                 '--skew=[Set the exchange'\''s clock ahead by this.]:DURATION: ' \
                 '--json[Print the addresses as JSON (tpctl.venue/1).]' \
+                '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
+                '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
+                '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \
+                '(-q --quiet)'{-q,--quiet}'[Print less.]' \
+                '(-v --verbose)'{-v,--verbose}'[Print more; on a bug, print the traceback.]' \
+                '--color=[When to use colour; auto honours NO_COLOR. \[default\: auto\]]:auto|always|never:(auto always never)' \
+                '--no-input[Never ask; fail where an answer is needed.]' \
+                '(-h --help)'{-h,--help}'[Show this message and exit.]'
+            ;;
+        rehearse)
+            _arguments -s -S \
+                '--plan=[Configuration to rehearse, instead of the one in use.]:FILE:_files' \
+                '--days=[Days of market in each story. \[default\: 1\]]:N: ' \
+                '--seeds=[Stories to tell. \[default\: 1..8\]]:A..B: ' \
+                '--faults=[all, none, or names with rates\: lost-after=20%,kill-now. \[default\: all\]]:LIST: ' \
+                '--hedge[Rehearse an account in hedge mode.]' \
+                '--jobs=[Processes to use. \[default\: one per core\] \[x>=1\]]:N: ' \
+                '--json[Print the figures as JSON (tpctl.rehearse/1).]' \
                 '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
                 '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
                 '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \

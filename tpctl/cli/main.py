@@ -67,7 +67,16 @@ ENTRIES: Mapping[str, Entry] = {
     "venue": Entry(
         "tpctl.cli.venue", "Serve the twin: a local exchange that behaves as Binance USD-M futures.", "Helpers"
     ),
+    "rehearse": Entry(
+        "tpctl.cli.rehearse",
+        "Rehearse your configuration on simulated days with faults, and judge every instant.",
+        "Helpers",
+    ),
 }
+
+
+# Commands with a name in two words.
+_TWO_WORDS = {("venue", "rehearse"): "rehearse"}
 
 
 class LazyGroup(TyperGroup):
@@ -88,6 +97,9 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """Return the named command; raises `UsageError` with a suggestion where there is none."""
+        words = (args[0], args[1]) if len(args) > 1 else None
+        if words in _TWO_WORDS:
+            args = [_TWO_WORDS[words], *args[2:]]
         name = args[0]
         command = self.get_command(ctx, name)
         if command is None:

@@ -8,7 +8,9 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from tpctl.exits.errors import UsageError
 from tpctl.exits.units import Millis
+from tpctl.venue.faults import parse_faults
 
 _HOUR_MS = 3_600_000
 
@@ -23,6 +25,28 @@ DEATHS: Mapping[str, tuple[float, str]] = {
     "lost-state": (0.005, "the state directory is gone at the next start (D3)"),
     "terminate": (0.03, "SIGTERM: leaves in order, is started again (I25)"),
 }
+
+
+def parse_strikes(text: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the rates of the twin's faults and of deaths that `all`, `none` or a list of both stands for.
+
+    A death's rate is a number per hour, as `kill-now=2/h`. Raises `UsageError` for an unknown name or rate.
+    """
+    if text in {"all", "none"}:
+        return parse_faults(text), {name: rate for name, (rate, _) in DEATHS.items()} if text == "all" else {}
+    deaths: dict[str, float] = {}
+    others: list[str] = []
+    for part in text.split(","):
+        name, given, rate = part.strip().partition("=")
+        if name not in DEATHS:
+            others.append(part)
+            continue
+        number = rate.removesuffix("/h")
+        plain = number.replace(".", "", 1)
+        if given and not (rate.endswith("/h") and plain.isascii() and plain.isdecimal() and 0 < float(number) <= 3_600):
+            raise UsageError(f"rate {rate!r} of {name} is not a number per hour", f"give it as {name}=2/h")
+        deaths[name] = float(number) if given else DEATHS[name][0]
+    return (parse_faults(",".join(others)) if others else {}), deaths
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,8 +237,6 @@ class World:
         self.gateway.publish(
             [{"e": "markPriceUpdate", "E": now, "s": quote.symbol, "p": str(quote.mark)} for quote in step.quotes]
         )
-        if self._unsettled():
-            self.walk.stir(now)
 
     def _look(self) -> None:
         """Send what is to be sent, and judge."""
@@ -247,7 +245,7 @@ class World:
         stirred = self._see_strikes() or stirred
         self.witness.state = None if self.life is None or self.life.dead else self.life.state
         self.witness.check(self.now)
-        if stirred:
+        if stirred or self._unsettled():
             self.stir()
 
     def _unsettled(self) -> bool:
