@@ -11,7 +11,7 @@ from typing import Protocol
 from tpctl.exits.events import Answer, Event
 from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.intents import OrderIntent
-from tpctl.exits.model import Book, Fill, LiveOrder, MarginMode, Position, PositionMode
+from tpctl.exits.model import Book, Fill, LiveOrder, MarginMode, Position, PositionMode, RiskReadings
 from tpctl.exits.units import Millis, Money, Price, Ratio
 
 
@@ -178,4 +178,20 @@ class Feed(Protocol):
 
     async def close(self) -> None:
         """Close all sockets."""
+        ...
+
+
+class RiskMeter(Protocol):
+    """Measured risk, kept ready: `current` never waits, `refresh` does the work; a failed read raises nothing."""
+
+    def due(self) -> bool:
+        """Whether it is time to measure again."""
+        ...
+
+    def current(self) -> RiskReadings:
+        """Return the newest readings; unavailable where there are none, or where they are too old."""
+        ...
+
+    async def refresh(self) -> object:
+        """Measure now."""
         ...

@@ -30,7 +30,7 @@ from tpctl.exits.intents import OrderIntent
 from tpctl.exits.model import Book, Fill, LiveOrder, Note, NoteKind, Position, PositionKey, PositionMode, Regime
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Ratio
-from tpctl.ports import Admitted, Candle, Fees, Premium, SymbolConfig, Wallet
+from tpctl.ports import Admitted, Candle, Fees, Premium, RiskMeter, SymbolConfig, Wallet
 from tpctl.settings.schema import InputSettings
 from tpctl.venue.quotes import MarketStep, Quote
 from tpctl.venue.rulebook import builtin_rules
@@ -253,16 +253,18 @@ class Desk:
         *script: "dict[str, str] | Act | list[Event]",
         journal: Callable[[Journal], Journal] = lambda journal: journal,
         feed: Callable[[DeskFeed], Any] = lambda feed: feed,
+        risk: RiskMeter | None = None,
         **terms: Any,
     ) -> Summary:
         """Watch through a script; what it raises is raised."""
-        return asyncio.run(self._run(script, journal, feed, terms))
+        return asyncio.run(self._run(script, journal, feed, risk, terms))
 
     async def _run(
         self,
         script: Sequence["dict[str, str] | Act | list[Event]"],
         journal: Callable[[Journal], Journal],
         feed: Callable[[DeskFeed], Any],
+        risk: RiskMeter | None,
         terms: dict[str, Any],
     ) -> Summary:
         opened = Journal.open(self.journal_path, ACCOUNT, at=self.clock.at, code_version="test")
@@ -276,11 +278,12 @@ class Desk:
                 feed=feed(self.feed),
                 journal=writer,
                 guard=Guard(armed=self.armed, halted=lambda: self.halt),
-                contexts=ContextSource(self.exchange, self.clock, GIVEN),
+                contexts=ContextSource(self.exchange, self.clock, GIVEN, *(() if risk is None else (risk.current,))),
+                risk=risk,
                 clock=self.clock,
                 scores=scores,
                 tell=lambda note, _: self.notes.append(note),
-                terms=WatchTerms(env="sim", mode="armed" if self.armed else "shadow", lockstep=True, **terms),
+                terms=WatchTerms(env="sim", mode="armed" if self.armed else "shadow", **{"lockstep": True, **terms}),
                 state=load_state(opened, ACCOUNT, ExitRules(), Scope()),
                 halted=lambda: self.halt,
             )

@@ -13,10 +13,11 @@ from tpctl.adapters.binance.client import BinanceReader
 from tpctl.adapters.binance.clock import EventClock, ExchangeClock, StampClock
 from tpctl.adapters.binance.endpoints import DEMO, LIVE, Endpoints, twin
 from tpctl.adapters.binance.market_pages import MarketPages
-from tpctl.adapters.candle_cache import PAGE_ROWS, CandleCache, PageReader, Progress
+from tpctl.adapters.candle_cache import PAGE_ROWS, CandleCache, Progress
 from tpctl.adapters.credentials import load_credentials
 from tpctl.adapters.secrets import Secret
 from tpctl.adapters.streams.discover import discover
+from tpctl.cli.candles import candle_cache
 from tpctl.cli.options import Speed
 from tpctl.cli.risk import RiskOptions
 from tpctl.engine.context import ContextSource
@@ -28,12 +29,8 @@ from tpctl.exits.units import Millis, Price
 from tpctl.market.bars import MINUTE_MS
 from tpctl.market.risk.measurement import Measurement
 from tpctl.ports import Candle
-from tpctl.settings.profile import cache_dir
 from tpctl.settings.schema import Env, Settings
 
-INTERVAL, INTERVAL_MS = "15m", 15 * MINUTE_MS
-# The twin weighs nothing, but makes each page anew from all of its candles.
-_TWIN_PAGE_ROWS = 1500
 _TWIN_KEY = "sim"
 _REAL_TIME = Decimal(1)
 
@@ -64,15 +61,7 @@ async def open_desk(options: RiskOptions, settings: Settings) -> AsyncIterator[D
         stack.push_async_callback(pages.close)
         if not isinstance(clock, EventClock):
             await reader.server_time()
-        yield Desk(env, reader, pages, _cache(env, pages), clock)
-
-
-def _cache(env: Env, pages: PageReader) -> CandleCache:
-    if env is Env.SIM:
-        # A twin's candles are those of its seed: they are nobody else's.
-        return CandleCache(pages, INTERVAL, INTERVAL_MS, None, page_rows=_TWIN_PAGE_ROWS)
-    folder = cache_dir() / "candles" / env.value
-    return CandleCache(pages, INTERVAL, INTERVAL_MS, folder, page_rows=PAGE_ROWS)
+        yield Desk(env, reader, pages, candle_cache(env, pages), clock)
 
 
 def _keys(settings: Settings) -> tuple[Secret, Secret]:

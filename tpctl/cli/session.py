@@ -36,8 +36,9 @@ from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state, position_row
 from tpctl.exits.episode import Scope, State
 from tpctl.exits.errors import ExitCode, InputsError, UsageError
-from tpctl.exits.model import PositionMode
-from tpctl.exits.units import Millis
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import PositionKey, PositionMode
+from tpctl.exits.units import Millis, Price
 from tpctl.ports import AccountReader, Feed
 from tpctl.settings.load import load
 from tpctl.settings.schema import Env, InputSettings, InputValues, Settings
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from tpctl.adapters.binance.clock import EventClock, ExchangeClock
     from tpctl.adapters.binance.endpoints import Endpoints
     from tpctl.adapters.streams.feed import ListenKeys
+    from tpctl.engine.risk_context import RiskContext
     from tpctl.engine.watch import Watch
 
 # The twin takes this pair of keys; there is nothing to protect.
@@ -299,12 +301,18 @@ async def _assemble(
         )
         stack.callback(recorder.close)
     feed = link.feed(exchange, mode, lambda: watch.symbols)
+    meter = _risk_meter(settings, link, exchange, lambda key: _stop_of(watch.state, key), stack)
     watch = Watch(
         exchange=exchange,
         feed=feed,
         journal=journal,
         guard=Guard(armed=armed, halted=lambda: operator.halted(state_dir)),
-        contexts=ContextSource(exchange, link.clock, settings.inputs),
+        contexts=ContextSource(
+            exchange,
+            link.clock,
+            settings.inputs,
+            (lambda: meter) if isinstance(meter, Unavailable) else meter.current,
+        ),
         clock=link.clock,
         scores=scores,
         tell=teller.tell,
@@ -320,6 +328,7 @@ async def _assemble(
         state=state,
         halted=lambda: operator.halted(state_dir),
         recorder=recorder,
+        risk=None if isinstance(meter, Unavailable) else meter,
     )
     beat = Beat(
         PulseWriter.open(state_dir.pulse),
@@ -333,6 +342,32 @@ async def _assemble(
         recording=None if options.record is None else options.record.name,
     )
     return watch, exchange, beat
+
+
+def _risk_meter(
+    settings: Settings,
+    link: "Link",
+    exchange: "BinanceReader",
+    stops: Callable[[PositionKey], Price | None],
+    stack: AsyncExitStack,
+) -> "RiskContext | Unavailable":
+    """Return what measures this account's risk, or why nothing does."""
+    from tpctl.engine.risk_context import NO_NUMERICS, numerics_installed
+
+    if not settings.watch.risk:
+        return Unavailable("watch.risk is switched off")
+    if not numerics_installed():
+        return Unavailable(NO_NUMERICS)
+    from tpctl.cli.risk_meter import open_risk_meter
+
+    return open_risk_meter(
+        settings.profile.env, link.endpoints, link.clock, exchange, stops, stack, lockstep=link.lockstep
+    )
+
+
+def _stop_of(state: State, key: PositionKey) -> Price | None:
+    episode = state.episodes.get(key)
+    return None if episode is None else episode.stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tpctl.exits.errors import InputsError, TpctlError
 from tpctl.exits.events import ContextRead
 from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.liquidation import maintenance
-from tpctl.exits.model import Context, MarginMode, Position, PositionKey, Regime
+from tpctl.exits.model import Context, MarginMode, Position, PositionKey, Regime, RiskReadings
 from tpctl.exits.units import ZERO, Millis, Money, Price, Ratio
 from tpctl.market.ranges import atr
 from tpctl.market.regime import regime
@@ -45,12 +45,19 @@ class _Market:
 
 
 class ContextSource:
-    """Reads `ContextRead` events for positions."""
+    """Reads `ContextRead` events for positions. `risk` tells the newest measurement, in no time."""
 
-    def __init__(self, reader: AccountReader, clock: Clock, given: InputSettings) -> None:
+    def __init__(
+        self,
+        reader: AccountReader,
+        clock: Clock,
+        given: InputSettings,
+        risk: Callable[[], RiskReadings | Unavailable] = lambda: Unavailable("it is not measured here"),
+    ) -> None:
         self._reader = reader
         self._clock = clock
         self._given = given
+        self._risk = risk
         self._instruments: dict[str, Instrument] = {}
         self._instruments_at: Millis | None = None
         self._market: dict[str, _Market] = {}
@@ -85,7 +92,7 @@ class ContextSource:
             maker_fee=fees.maker,
             brackets=brackets,
             wallet=await self._wallet(instrument, margin, key, position, positions),
-            risk=Unavailable("risk is not measured in watch"),
+            risk=self._risk(),
         )
         mark = position.mark_price if isinstance(position, Position) and position.mark_price > 0 else None
         return ContextRead(self._clock.now(), key, instrument, context, mark)

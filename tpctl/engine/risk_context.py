@@ -51,7 +51,7 @@ MAX_AGE_MS = 60_000
 
 # What the market's readings look back, and what value at risk needs before its first day.
 _LOOKBACK_DAYS, _WARM_DAYS = 45, 4
-_NO_NUMERICS = "measuring risk needs the risk extra"
+NO_NUMERICS = "measuring risk needs the risk extra"
 _FUNDING_AGE_MS = 600_000
 _RULES_AGE_MS = 3_600_000
 _DEFAULT_ASSET = "USDT"
@@ -63,7 +63,8 @@ class RiskContext:
     """Measures the account of `reader` over the candles of `cache`.
 
     `funding` reads what a long pays over a day, by symbol. `stops` tells the stop that rests for a position, as far as
-    the caller knows; without it no stop is known. `basket` stands in for the usual one; `extra` is added to it.
+    the caller knows; without it no stop is known. `basket` stands in for the usual one; `extra` is added to it. It is
+    due again `ttl_ms` after a measurement, which counts for `max_age_ms`.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class RiskContext:
         extra: Sequence[str] = (),
         window_days: int = 90,
         level: Decimal = Decimal("0.95"),
+        ttl_ms: int = TTL_MS,
+        max_age_ms: int = MAX_AGE_MS,
     ) -> None:
         self.report: RiskReport | None = None
         self._reader = reader
@@ -88,6 +91,8 @@ class RiskContext:
         self._basket = tuple(dict.fromkeys((*basket, *extra)))
         self._window_days = window_days
         self._level = level
+        self._ttl_ms = ttl_ms
+        self._max_age_ms = max_age_ms
         self._readings: RiskReadings = nothing_measured("risk has not been measured yet")
         self._measured_at: Millis | None = None
         self._funding: Funding | Unavailable = Unavailable("funding rates were not read")
@@ -100,7 +105,7 @@ class RiskContext:
         """Return the newest readings; unavailable before the first and a minute after the last measurement."""
         if self._measured_at is not None:
             age = self._clock.now() - self._measured_at
-            if age > MAX_AGE_MS:
+            if age > self._max_age_ms:
                 return nothing_measured(f"risk was last measured {age // 1000} s ago")
         return self._readings
 
@@ -109,7 +114,7 @@ class RiskContext:
         if self._measured_at is None:
             return True
         now, interval = self._clock.now(), self._cache.interval_ms
-        return now - self._measured_at >= TTL_MS or now // interval != self._measured_at // interval
+        return now - self._measured_at >= self._ttl_ms or now // interval != self._measured_at // interval
 
     async def refresh(self) -> RiskReport:
         """Measure now. What cannot be read is unavailable in the report.
@@ -140,7 +145,7 @@ class RiskContext:
         Without the `risk` extra it ends at once, and every reading stays unavailable with that reason.
         """
         if not numerics_installed():
-            self._readings = nothing_measured(_NO_NUMERICS)
+            self._readings = nothing_measured(NO_NUMERICS)
             return
         while True:
             if self.due():
@@ -217,7 +222,7 @@ def numerics_installed() -> bool:
 def require_numerics() -> None:
     """Raise `InputsError` where the `risk` extra is not installed."""
     if not numerics_installed():
-        raise InputsError(_NO_NUMERICS, "install it: pip install 'tpctl[risk]'")
+        raise InputsError(NO_NUMERICS, "install it: pip install 'tpctl[risk]'")
 
 
 def _measured(asked: "Measurement") -> RiskReport:

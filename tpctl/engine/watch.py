@@ -25,12 +25,12 @@ from tpctl.exits.decide import recover, step
 from tpctl.exits.draft import STALE_MS
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
 from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
-from tpctl.exits.events import Event, MarkPrice, Released, Requested, Snapshot, StreamLost, Tick
+from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
 from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
 from tpctl.exits.requests import Outcome, Request, RequestAnswer, answer_in
 from tpctl.exits.units import Millis
-from tpctl.ports import Clock, Exchange, Feed
+from tpctl.ports import Clock, Exchange, Feed, RiskMeter
 
 _TICK_MS = 1_000
 # Reads of the account are at least this far apart, so that agreeing reads are different reads.
@@ -89,6 +89,7 @@ class Watch:
         state: State,
         halted: Callable[[], str | None],
         recorder: Recorder | None = None,
+        risk: RiskMeter | None = None,
     ) -> None:
         self._exchange = exchange
         self._feed = feed
@@ -99,6 +100,7 @@ class Watch:
         self._terms = terms
         self._halted = halted
         self._recorder = recorder
+        self._risk = risk
         self.state = recover(state)
         self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
         self._lanes = Lanes(
@@ -113,6 +115,8 @@ class Watch:
         )
         self._reader: asyncio.Task[None] | None = None
         self._judging: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
+        self._risk_failed = False
         self._read_reason: str | None = None
         self._read_at: Millis | None = None
         self._reads = 0
@@ -173,6 +177,8 @@ class Watch:
         pump: asyncio.Task[None] | None = None
         try:
             self._say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
+            if self._risk is not None and self._terms.lockstep:
+                await self._measure(self._risk)
             await self._recover()
             pump = self._begin(self._pump())
             while not self._stopping.is_set():
@@ -221,6 +227,10 @@ class Watch:
                 self._inbox.put_nowait(self._fresh(batch))
                 if self._terms.lockstep:
                     await self._quiet()
+                    if self._risk is not None and self._risk.due():
+                        # In line with the market's steps, so that the story does not depend on how long it takes.
+                        await self._measure(self._risk)
+                        await self._quiet()
                 if self._terms.once:
                     await self._quiet()
                     if self._converged():
@@ -254,6 +264,8 @@ class Watch:
     def _converged(self) -> bool:
         if self._reads == 0 or self._read_reason is not None:
             return False
+        if self._measuring is not None and not self._measuring.done():
+            return False
         now = self._clock.now()
         if any(_unsure_of_mark(episode, now) for episode in self.state.episodes.values()):
             self._dispatch(ReadAccount("a fresh mark"))
@@ -270,7 +282,7 @@ class Watch:
             self._recorder.took(self.state, event, decision)
         lasting = bool(decision.intents or decision.notes or decision.attempts)
         # What a mark, the time or a read of the account changed without a consequence is seen again after a restart.
-        quiet = isinstance(event, MarkPrice | Tick | Snapshot)
+        quiet = isinstance(event, MarkPrice | Tick | Snapshot | RiskRead)
         if lasting or (decision.changed and not quiet):
             self._commit(event, decision)
         else:
@@ -344,6 +356,7 @@ class Watch:
             self._apply(Tick(now))
             self._watch_halt(now)
             self._take_requests(now)
+            self._measure_if_due()
             self._watch_record()
             if self._wide_at is not None and now - self._wide_at >= self._terms.reconcile_ms:
                 self._wide_due = True
@@ -389,6 +402,25 @@ class Watch:
         if self._recorder is not None and self._recorder.fault is not None:
             fault, path, self._recorder = self._recorder.fault, self._recorder.path, None
             self._say(NoteKind.DEGRADED, f"the record {path.name!r} ends here: {fault}")
+
+    def _measure_if_due(self) -> None:
+        """Measure risk beside the loop; no tick waits for it."""
+        risk = self._risk
+        idle = self._measuring is None or self._measuring.done()
+        if risk is not None and idle and not self._terms.lockstep and risk.due():
+            self._measuring = self._begin(self._measure(risk))
+
+    async def _measure(self, risk: RiskMeter) -> None:
+        try:
+            await risk.refresh()
+        except (TpctlError, ArithmeticError, ValueError) as error:
+            # Whatever the numbers do, the positions are guarded; what is not measured is unavailable before long.
+            if not self._risk_failed:
+                self._say(NoteKind.DEGRADED, f"risk cannot be measured: {error}")
+            self._risk_failed = True
+            return
+        self._risk_failed = False
+        self._inbox.put_nowait((RiskRead(self._clock.now(), risk.current()),))
 
     def _watch_halt(self, now: Millis) -> None:
         halt = self._halted()
@@ -471,8 +503,9 @@ class Watch:
         except StateFileError as error:
             self._fail(error)
         finally:
-            for task in self._reading:
-                task.cancel()
+            for task in (*self._reading, self._measuring):
+                if task is not None:
+                    task.cancel()
 
     async def _drain(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -25,6 +25,7 @@ from tpctl.exits.events import (
     PositionSeen,
     Released,
     Requested,
+    RiskRead,
     Snapshot,
     StreamLost,
     Tick,
@@ -33,8 +34,9 @@ from tpctl.exits.fills import see_fill
 from tpctl.exits.ids import Role, generation_of, is_ours
 from tpctl.exits.instrument import OrderSide, PositionSide
 from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
-from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, PositionKey
+from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, PositionKey, RiskReadings
 from tpctl.exits.on_request import answer_note, no_position, see_request
+from tpctl.exits.on_risk import risk_waits, see_risk
 from tpctl.exits.progress import end_episode, on_time, progress, watch_protection
 from tpctl.exits.quiet import awake, catch_up, quiet_mark, still_quiet
 from tpctl.exits.reconcile import reconcile
@@ -69,6 +71,8 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR091
             return _each(state, _keys_of(symbol), at, lambda draft: _on_leverage(draft, str(leverage)))
         case StreamLost(reason=reason):
             return Decision(state, (ReadAccount(reason),))
+        case RiskRead(at=at, readings=readings):
+            return _on_risk(state, at, readings)
         case Requested():
             return _on_request(state, event)
         case Released(at=at):
@@ -190,6 +194,12 @@ def _quieten(decision: Decision, symbols: Iterable[str], now: Millis) -> Decisio
     if not found:
         return decision
     return replace(decision, state=_with_quiet(state, {**state.quiet, **found}))
+
+
+def _on_risk(state: State, at: Millis, readings: RiskReadings) -> Decision:
+    """Let only those episodes hear of it that it moves: a measurement comes every few seconds."""
+    keys = tuple(key for key, episode in state.episodes.items() if risk_waits(episode, readings, state.rules.risk, at))
+    return _each(state, keys, at, lambda draft: see_risk(draft, readings)) if keys else Decision(state)
 
 
 def _on_request(state: State, event: Requested) -> Decision:

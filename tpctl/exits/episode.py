@@ -11,9 +11,21 @@ from enum import StrEnum
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import Intent
-from tpctl.exits.model import Attempt, Book, Context, Fill, LiveOrder, Note, Plan, PositionKey, PositionMode, Trail
+from tpctl.exits.model import (
+    Attempt,
+    Book,
+    Context,
+    Fill,
+    LiveOrder,
+    Note,
+    Plan,
+    PositionKey,
+    PositionMode,
+    RiskReadings,
+    Trail,
+)
 from tpctl.exits.rules import ExitRules
-from tpctl.exits.units import ZERO, Millis, Money, Price, Quantity, Ratio
+from tpctl.exits.units import ONE, ZERO, Millis, Money, Price, Quantity, Ratio
 
 
 class OrderState(StrEnum):
@@ -100,7 +112,8 @@ class OwnOrder:
 class LegState:
     """One take-profit leg of the running plan; `quantity` is what it closes in all, `filled` what it has.
 
-    `hit_at` is when it was filled, `recorded` whether its attempt is in the metrics.
+    `hit_at` is when it was filled, `recorded` whether its attempt is in the metrics. `base` is the distance before
+    measured risk scaled it; None where risk does not act on it (a level given by hand).
     """
 
     number: int
@@ -113,6 +126,7 @@ class LegState:
     spent: Money = ZERO
     hit_at: Millis | None = None
     recorded: bool = False
+    base: Ratio | None = None
 
     @property
     def remaining(self) -> Quantity:
@@ -132,7 +146,8 @@ class Episode:
     only a stated zero is flat. `unclaimed` are executions whose order is not known yet. `context_at` is when the
     planning inputs came, None while they are awaited. `naked_ms` adds up the time without a live stop.
     `requests` are the ids answered in this life, `reduce_to` is the size a request brings the position down to, and
-    `trail` are the terms a request put over those of the plan.
+    `trail` are the terms a request put over those of the plan. `risk_factor` is what measured risk (`risk`, taken at
+    `risk_at`) makes of the legs' base distances.
     """
 
     key: PositionKey
@@ -187,6 +202,9 @@ class Episode:
     unprotected_since: Millis | None = None
     naked_ms: int = 0
     live_adjusted: bool = False
+    risk: RiskReadings | None = None
+    risk_factor: Decimal = ONE
+    risk_at: Millis | None = None
     plans: int = 0
     requests: tuple[str, ...] = ()
     reduce_to: Quantity | None = None

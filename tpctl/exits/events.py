@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from tpctl.exits.instrument import Instrument
-from tpctl.exits.model import Context, Fill, LiveOrder, Position, PositionKey, PositionMode
+from tpctl.exits.model import Context, Fill, LiveOrder, Position, PositionKey, PositionMode, RiskReadings
 from tpctl.exits.requests import Request
 from tpctl.exits.units import Millis, Price, Quantity
 
@@ -81,6 +81,14 @@ class ContextRead:
     instrument: Instrument
     context: Context
     mark: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RiskRead:
+    """Portfolio and market risk was measured; what could not be is unavailable in the readings."""
+
+    at: Millis
+    readings: RiskReadings
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,7 @@ Event: TypeAlias = (
     | LeverageChanged
     | Snapshot
     | ContextRead
+    | RiskRead
     | Answered
     | OrderLookedUp
     | Tick

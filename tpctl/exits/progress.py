@@ -104,7 +104,8 @@ def _adjust_live(draft: Draft) -> None:
         return
     for leg, distance in zip(waiting, distances, strict=True):
         trigger = round_tp(instrument, side, episode.entry * (ONE + side.sign * distance.fraction))
-        draft.set_leg(replace(leg, distance=distance, trigger=trigger))
+        base = None if leg.base is None else Ratio(leg.base.fraction * distance.fraction / leg.distance.fraction)
+        draft.set_leg(replace(leg, distance=distance, trigger=trigger, base=base))
     draft.tell(NoteKind.PLANNED, reason.text, mark=mark, stop=episode.stop)
 
 

@@ -6,16 +6,19 @@ A new plan never loosens the stop in force (I4). Where no plan can be made, at l
 from dataclasses import replace
 
 from tpctl.exits.draft import Draft, tighter
-from tpctl.exits.episode import Episode, LegState, LegStatus, Phase
+from tpctl.exits.episode import Episode, LegStatus, Phase
 from tpctl.exits.errors import InputsError
 from tpctl.exits.events import ContextRead
-from tpctl.exits.instrument import Instrument
+from tpctl.exits.instrument import Instrument, Unavailable
 from tpctl.exits.legs import carry_over
-from tpctl.exits.model import NoteKind, Plan
+from tpctl.exits.model import Leg, NoteKind, Plan
+from tpctl.exits.on_risk import placed_legs, readings_of
 from tpctl.exits.planner import PlanRequest, plan_exits
 from tpctl.exits.progress import move_stop
 from tpctl.exits.quantize import market_step, round_stop, round_tp
 from tpctl.exits.reconcile import names
+from tpctl.exits.risk import tp_factor
+from tpctl.exits.rules import ExitRules
 from tpctl.exits.size import refit
 from tpctl.exits.units import ONE, Price
 
@@ -72,17 +75,22 @@ def _request(episode: Episode, event: ContextRead) -> PlanRequest:
 def _take_plan(draft: Draft, event: ContextRead) -> None:
     """Plan the exits; the first plan of an episode also decides its backstop."""
     episode = draft.episode
+    request = _request(episode, event)
     try:
-        plan = plan_exits(_request(episode, event), draft.state.rules)
+        plan = plan_exits(request, draft.state.rules)
     except InputsError as error:
         _guard_without_plan(draft, event.instrument, error)
         return
+    factor, _ = tp_factor(event.context.risk, draft.state.rules.risk)
+    calm = plan.legs if factor == ONE else _calm_legs(request, draft.state.rules)
     first = episode.plan is None
-    legs = tuple(LegState(leg.number, leg.distance, leg.trigger, leg.fraction, leg.quantity) for leg in plan.legs)
     draft.set(
         plan=plan,
         plans=episode.plans + 1,
-        legs=legs,
+        legs=placed_legs(plan.legs, calm, factor),
+        risk=readings_of(event.context),
+        risk_factor=factor,
+        risk_at=event.at,
         stop=plan.stop if episode.stop is None else tighter(episode, episode.stop, plan.stop),
         backstop=episode.backstop or plan.backstop,
         callback=plan.trail.callback if plan.trail and episode.callback is None else episode.callback,
@@ -103,6 +111,15 @@ def _take_plan(draft: Draft, event: ContextRead) -> None:
     _tell_plan(draft, plan, "first plan" if first else "planned again for the new size")
     if draft.state.rules.execution.if_crossed == "skip":
         _skip_crossed(draft)
+
+
+def _calm_legs(request: PlanRequest, rules: ExitRules) -> tuple[Leg, ...]:
+    """Return the legs the same plan has where risk scales nothing: what a later factor starts from."""
+    calm = replace(request.context, risk=Unavailable("left out"))
+    try:
+        return plan_exits(replace(request, context=calm), rules).legs
+    except InputsError:
+        return ()  # wider levels than the exchange takes
 
 
 def _tell_plan(draft: Draft, plan: Plan, reason: str) -> None:

@@ -15,7 +15,7 @@ from tpctl.exits.model import Policy, WorkingType
 from tpctl.exits.profile_rules import Profile, ProfileLeg, ProfileRules, ProfileTrail
 from tpctl.exits.rule_checks import require, require_positive, require_split
 from tpctl.exits.trailing import DEFAULT_SCHEDULE, MAX_CALLBACK, MIN_CALLBACK
-from tpctl.exits.units import ONE, ZERO, Money, Ratio
+from tpctl.exits.units import ONE, ZERO, Millis, Money, Ratio
 
 __all__ = [
     "ExecutionRules",
@@ -264,7 +264,11 @@ class StopRules:
 
 @dataclass(frozen=True, slots=True)
 class RiskRules:
-    """How measured risk scales take-profits and stops (exit-rules 11). Thresholds are exclusive."""
+    """How measured risk scales take-profits and stops (exit-rules 11). Thresholds are exclusive.
+
+    Levels that rest follow a change of the factor by at least `hysteresis` (a share of it), and move out again only
+    `widen_interval_ms` after the last change.
+    """
 
     ess_severe: Decimal = Decimal("2.5")
     ess_severe_factor: Decimal = Decimal("0.70")
@@ -285,6 +289,8 @@ class RiskRules:
     calm_correlation: Decimal = Decimal("0.5")
     calm_factor: Decimal = Decimal("1.10")
     stop_factor: Decimal = Decimal("1.20")
+    hysteresis: Decimal = Decimal("0.10")
+    widen_interval_ms: Millis = 900_000
 
     def __post_init__(self) -> None:
         require_positive(
@@ -300,6 +306,8 @@ class RiskRules:
                     "min_factor",
                     "calm_factor",
                     "stop_factor",
+                    "hysteresis",
+                    "widen_interval_ms",
                 )
             }
         )

@@ -92,10 +92,11 @@ class InputSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """`[watch]`: how often the account is read again in full, and how old a mark may be to act on (I14)."""
+    """`[watch]`: how often the account is read in full, how old a mark may decide (I14), whether risk is followed."""
 
     reconcile_interval_ms: Millis = 30_000
     mark_max_age_ms: Millis = 10_000
+    risk: bool = True
 
     def __post_init__(self) -> None:
         for name in ("reconcile_interval_ms", "mark_max_age_ms"):
