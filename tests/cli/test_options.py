@@ -114,11 +114,12 @@ def test_every_example_in_the_help_is_a_line_the_command_takes(
     line: str, session: "FakeSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tpctl.rehearsal.stories.rehearse", lambda stories, jobs: iter(()))
     (tmp_path / "bars_1m_2025-01_02.parquet").touch()
 
     # What an example finds where nothing was ever watched (nothing to show, orders due) is an answer; usage is not.
     assert run(shlex.split(line)[1:]) not in {ExitCode.BUG, ExitCode.USAGE}
-    looks = "--attach" in line or "--replay" in line
+    looks = "--attach" in line or "--replay" in line or "rehearse" in line
     runs = line.startswith(("tpctl watch", "tpctl venue")) and not looks
     assert len(session.asked) == runs
 
