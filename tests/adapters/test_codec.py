@@ -299,3 +299,36 @@ class Unclear:
 def test_a_type_without_an_exact_form_is_a_bug(value: Any) -> None:
     with pytest.raises(TypeError):
         encode(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A record whose form never changes."""
+
+    number: int
+    parts: tuple[Decimal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A frozen record around something that is not."""
+
+    facts: Mapping[str, int]
+    inner: Fixed
+
+
+def test_a_record_that_can_still_change_is_written_anew_each_time() -> None:
+    facts = {"one": 1}
+    record = Open(facts, Fixed(2))
+    first = encode(record)
+    facts["two"] = 2
+
+    assert first == '{"facts":{"one":1},"inner":{"number":2,"parts":[]}}'
+    assert encode(record) == '{"facts":{"one":1,"two":2},"inner":{"number":2,"parts":[]}}'
+
+
+def test_many_records_of_one_class_are_each_written_as_they_are() -> None:
+    # More than are kept; records that are gone give their identity to new ones.
+    assert [encode(Fixed(number)) for number in range(10_000)] == [
+        f'{{"number":{number},"parts":[]}}' for number in range(10_000)
+    ]

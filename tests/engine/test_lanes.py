@@ -225,3 +225,16 @@ def test_waiting_for_idle_ends_in_time() -> None:
         assert await setup.lanes.idle(0)
 
     run(scenario())
+
+
+def test_a_request_just_queued_departs_before_its_sender_goes_on() -> None:
+    async def scenario() -> None:
+        setup = Setup()
+        intent = cancel(XRP, 1)
+        setup.lanes.send(intent)
+        assert setup.exchange.asked == []
+        await setup.lanes.depart()
+        assert setup.exchange.asked == [intent.client_id]
+        await setup.answer(intent, Accepted(None))
+
+    run(scenario())

@@ -11,6 +11,7 @@ from tpctl.exits.events import Filled, MarkPrice, OrderSeen, PositionSeen, Snaps
 from tpctl.exits.ids import Role
 from tpctl.exits.intents import PlaceStop, ReadAccount
 from tpctl.exits.model import LiveOrder, NoteKind, Outcome, PositionMode, Regime, WorkingType
+from tpctl.exits.quiet import loud_first
 from tpctl.exits.rules import ExecutionRules, ExitRules, LadderRules, TrailRules
 from tpctl.exits.units import Ratio
 from tpctl.venue.venue import Terms
@@ -347,6 +348,19 @@ def test_quiet_mark_leads_to_nothing_but_is_remembered() -> None:
     stage.hear(MarkPrice(stage.now + 1, "XRPUSDT", D("2.511")), MarkPrice(stage.now + 2, "XRPUSDT", D("2.509")))
     stage.wait(1_000)
     assert stage.episode().peak == D("2.511")
+
+
+def test_of_the_marks_of_a_moment_those_that_may_matter_come_first() -> None:
+    stage = xrp()
+    stage.wait(2_000)
+    assert set(stage.state.quiet) == {"XRPUSDT"}
+    fact = StreamLost(stage.now, "test")
+    still, other = MarkPrice(stage.now, "XRPUSDT", D("2.501")), MarkPrice(stage.now, "BTCUSDT", D(100_000))
+    moved = MarkPrice(stage.now, "XRPUSDT", D("2.53"))
+    assert loud_first(stage.state, [fact, still, other]) == [fact, other, still]
+    assert loud_first(stage.state, [moved, fact, still, other]) == [moved, fact, other, still]
+    for batch in ([], [fact], [still], [moved, other]):
+        assert loud_first(stage.state, batch) == batch
 
 
 def test_mark_for_a_symbol_without_a_position_leads_to_nothing() -> None:

@@ -31,6 +31,8 @@ _KIND = "$kind"
 _DECIMAL = "$decimal"
 # Far beyond any price; keeps a damaged or absurd exponent from becoming megabytes of zeros.
 _MAX_DIGITS = 1000
+# Of each record class; a few hundred positions have a few thousand orders.
+_MOST_KEPT = 4096
 _PLAIN = re.compile(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
 
 T = TypeVar("T")
@@ -313,11 +315,16 @@ def _distinct(pairs: tuple[tuple[Any, Any], ...]) -> dict[Any, Any]:
 
 
 class _Record:
-    """The form of one record class; its fields are compiled on first use, so that a record may contain itself."""
+    """The form of one record class; its fields are compiled on first use, so that a record may contain itself.
+
+    What a frozen record without mappings is written as never changes, so the newest are kept: a position's plan, rules
+    and orders are written again with every decision on it.
+    """
 
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls
         self._fields: list[tuple[str, _Form, bool]] = []
+        self._kept: dict[int, tuple[Any, Plain]] | None = {} if _never_changes(cls) else None
 
     def _compiled(self) -> list[tuple[str, _Form, bool]]:
         if not self._fields:
@@ -330,6 +337,20 @@ class _Record:
     def encode(self, value: Any) -> Plain:
         if type(value) is not self._cls:
             raise CodecError(f"was {value!r:.60}, not a {self._cls.__name__}")
+        kept = self._kept
+        if kept is None:
+            return self._written(value)
+        # The record is kept beside its form, so that no other can take its identity.
+        known = kept.get(id(value))
+        if known is not None:
+            return known[1]
+        if len(kept) >= _MOST_KEPT:
+            kept.clear()
+        plain = self._written(value)
+        kept[id(value)] = (value, plain)
+        return plain
+
+    def _written(self, value: Any) -> Plain:
         plain: dict[str, Plain] = {}
         for name, form, _ in self._compiled():
             try:
@@ -357,6 +378,20 @@ class _Record:
             return self._cls(**values)
         except ValueError as error:
             raise CodecError(f"is no valid {self._cls.__name__}: {error}") from None
+
+
+def _never_changes(hint: Any, inside: tuple[Any, ...] = ()) -> bool:
+    """Whether a value of this type stays as it is: frozen all the way down, with no mapping in it."""
+    parts = [each for each in get_args(hint) if each is not Ellipsis]
+    origin = get_origin(hint)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return False
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if not hint.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            return False
+        # A record that contains itself is as fixed as the rest of it.
+        parts = [] if hint in inside else [*get_type_hints(hint).values()]
+    return all(_never_changes(part, (*inside, hint)) for part in parts)
 
 
 def _record_form(cls: type[Any]) -> _Form:

@@ -32,6 +32,7 @@ from tpctl.cli.operator import Operator
 from tpctl.cli.options import Speed
 from tpctl.cli.runs import KeyRightsName, VenueOptions, WatchOptions
 from tpctl.cli.telling import Teller, open_teller
+from tpctl.engine.collector import settle_objects
 from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state, position_row
 from tpctl.exits.episode import Scope, State
@@ -193,6 +194,7 @@ async def _watch(
             settings, options, account, state_dir, fingerprint, teller, operator, stack, armed=armed, pin=pin
         )
         operator.takes(watch)
+        settle_objects()
         beat.write()
         teller.open()
         stack.callback(teller.close)

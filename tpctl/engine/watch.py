@@ -28,6 +28,7 @@ from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileErro
 from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
 from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
+from tpctl.exits.quiet import loud_first
 from tpctl.exits.requests import Outcome, Request, RequestAnswer, answer_in
 from tpctl.exits.units import Millis
 from tpctl.ports import Clock, Exchange, Feed, RiskMeter
@@ -148,6 +149,11 @@ class Watch:
         return self._halt
 
     @property
+    def busy(self) -> bool:
+        """Whether anything waits to be applied or is under way."""
+        return not self._inbox.empty() or bool(self._lanes.running)
+
+    @property
     def symbols(self) -> frozenset[str]:
         """The symbols whose marks are of interest now."""
         return self._scores.symbols | {key.symbol for key in self.state.episodes}
@@ -183,8 +189,11 @@ class Watch:
             pump = self._begin(self._pump())
             while not self._stopping.is_set():
                 batch = await self._inbox.get()
-                for event in batch:
-                    self._apply(event)
+                if self._terms.lockstep:
+                    for event in batch:
+                        self._apply(event)
+                else:
+                    await self._apply_urgently(batch)
                 self._on_time()
                 self._inbox.task_done()
         except StateFileError as error:
@@ -202,6 +211,15 @@ class Watch:
         if self._failure is not None:
             raise self._failure
         return self._summarise()
+
+    async def _apply_urgently(self, batch: Sequence[Event]) -> None:
+        """Apply a batch so that an order leaves before what does not matter to it is looked at.
+
+        Of the marks at its end, which are one for each symbol, those that may lead to something come first.
+        """
+        for event in loud_first(self.state, batch):
+            if self._apply(event):
+                await self._lanes.depart()
 
     def _begin(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         """Run something beside the loop; a bug in it ends the run instead of leaving the loop to wait for ever."""
@@ -274,7 +292,8 @@ class Watch:
         planned = all(e.plan is not None or e.backstop is not None for e in self.state.episodes.values())
         return planned and not decision.intents and not any(_pending(e) for e in self.state.episodes.values())
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: Event) -> bool:
+        """Decide on one event and make it durable; return whether it led to an order."""
         if isinstance(event, StreamLost):
             self._missing = self._missing or self._reads > 0
         decision = step(self.state, event)
@@ -293,6 +312,7 @@ class Watch:
         if isinstance(event, MarkPrice):
             self._scores.see_mark(event)
         self._publish()
+        return any(isinstance(intent, OrderIntent) for intent in decision.intents)
 
     def _commit(self, event: Event | None, decision: Decision) -> None:
         # What moved with the market alone waits for the next checkpoint, which has no event.
@@ -301,7 +321,8 @@ class Watch:
         now = self._clock.now()
         if not self._dirty:
             self._checkpoint_at = now
-        watched, clear = aftermaths_of(decision.attempts, {**self.state.episodes, **decision.state.episodes})
+        both = {**self.state.episodes, **decision.state.episodes} if decision.attempts else {}
+        watched, clear = aftermaths_of(decision.attempts, both)
         committed = self._journal.commit(
             Entry(
                 at=now if event is None else event.at,

@@ -7,7 +7,7 @@ decision (I21).
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 from tpctl.exits import facts
 from tpctl.exits.answers import see_answer
@@ -38,7 +38,7 @@ from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, Po
 from tpctl.exits.on_request import answer_note, no_position, see_request
 from tpctl.exits.on_risk import risk_waits, see_risk
 from tpctl.exits.progress import end_episode, on_time, progress, watch_protection
-from tpctl.exits.quiet import awake, catch_up, quiet_mark, still_quiet
+from tpctl.exits.quiet import awake, catch_up, keys_of, quiet_mark, still_quiet
 from tpctl.exits.reconcile import reconcile
 from tpctl.exits.replan import see_context
 from tpctl.exits.size import see_size
@@ -68,7 +68,7 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR091
         case Snapshot():
             return _on_snapshot(state, event)
         case LeverageChanged(at=at, symbol=symbol, leverage=leverage):
-            return _each(state, _keys_of(symbol), at, lambda draft: _on_leverage(draft, str(leverage)))
+            return _each(state, keys_of(symbol), at, lambda draft: _on_leverage(draft, str(leverage)))
         case StreamLost(reason=reason):
             return Decision(state, (ReadAccount(reason),))
         case RiskRead(at=at, readings=readings):
@@ -93,11 +93,6 @@ def _recover_episode(episode: Episode) -> Episode:
     )
     asked = episode.context_asked_at if episode.plan is not None and episode.phase is not Phase.ADOPTING else None
     return replace(episode, orders=orders, context_asked_at=asked)
-
-
-@cache
-def _keys_of(symbol: str) -> tuple[PositionKey, ...]:
-    return tuple(PositionKey(symbol, side) for side in PositionSide)
 
 
 def _key_of(order: LiveOrder) -> PositionKey:
@@ -139,7 +134,8 @@ def _each(state: State, keys: tuple[PositionKey, ...], at: Millis, change: Calla
     if changed:
         state = replace(state, episodes=episodes)
     if state is not asleep:
-        changed.update(key for key, old in asleep.episodes.items() if state.episodes.get(key) is not old)
+        woken = (key for symbol in {key.symbol for key in keys} for key in keys_of(symbol) if key in asleep.episodes)
+        changed.update(key for key in woken if state.episodes.get(key) is not asleep.episodes[key])
     return Decision(state, tuple(intents), tuple(notes), tuple(attempts), frozenset(changed))
 
 
@@ -157,7 +153,7 @@ def _on_mark(state: State, event: MarkPrice) -> Decision:
         still = still_quiet(quiet, event.at, event.price)
         if still is not None:
             return Decision(_with_quiet(state, {**state.quiet, symbol: still}))
-    keys = tuple(key for key in _keys_of(symbol) if key in state.episodes)
+    keys = tuple(key for key in keys_of(symbol) if key in state.episodes)
     if not keys:
         return Decision(state)
     decision = _each(state, keys, event.at, lambda draft: facts.see_mark(draft, event.at, event.price))

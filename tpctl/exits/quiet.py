@@ -5,13 +5,16 @@ band would change the mark and the best price and nothing else; both are kept as
 the next event that is not quiet. A test holds the two ways equal, event by event.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 
 from tpctl.exits.episode import Episode, LegStatus, OrderState, OwnOrder, Phase, QuietMark, State
+from tpctl.exits.events import Event, MarkPrice
 from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.model import PositionKey
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.trailing import peak_profit, rearm
 from tpctl.exits.units import ONE, ZERO, Millis, Price
@@ -19,6 +22,12 @@ from tpctl.exits.units import ONE, ZERO, Millis, Price
 # Two marks inside this share of one price differ by less than what needs a second mark to be believed (I15).
 _NEAR = Decimal("0.024")
 _AT_REST = frozenset({OrderState.DONE, OrderState.GONE, OrderState.REFUSED, OrderState.WITHHELD})
+
+
+@cache
+def keys_of(symbol: str) -> tuple[PositionKey, ...]:
+    """Return the positions a symbol can have."""
+    return tuple(PositionKey(symbol, side) for side in PositionSide)
 
 
 def catch_up(state: State, episode: Episode) -> Episode:
@@ -41,9 +50,31 @@ def awake(state: State, symbols: AbstractSet[str]) -> State:
     """Return the state with the quiet marks of some symbols taken in by their episodes."""
     if symbols.isdisjoint(state.quiet):
         return state
-    episodes = {k: catch_up(state, e) if k.symbol in symbols else e for k, e in state.episodes.items()}
+    episodes = dict(state.episodes)
+    for symbol in symbols:
+        for key in keys_of(symbol):
+            if key in episodes:
+                episodes[key] = catch_up(state, episodes[key])
     quiet = {symbol: mark for symbol, mark in state.quiet.items() if symbol not in symbols}
     return replace(state, episodes=episodes, quiet=quiet)
+
+
+def loud_first(state: State, batch: Sequence[Event]) -> Sequence[Event]:
+    """Return a batch with the marks at its end reordered: those that may lead to something before the quiet ones.
+
+    They must be one for each symbol at most, so that they do not follow from each other.
+    """
+    begin = len(batch)
+    while begin > 0 and isinstance(batch[begin - 1], MarkPrice):
+        begin -= 1
+    loud: list[Event] = []
+    quiet: list[Event] = []
+    for event in batch[begin:]:
+        assert isinstance(event, MarkPrice)  # noqa: S101 - the loop above has looked
+        band = state.quiet.get(event.symbol)
+        still = band is not None and band.above < event.price < band.below
+        (quiet if still else loud).append(event)
+    return [*batch[:begin], *loud, *quiet] if loud and quiet else batch
 
 
 def still_quiet(quiet: QuietMark, at: Millis, price: Price) -> QuietMark | None:
