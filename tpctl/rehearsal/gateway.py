@@ -50,7 +50,7 @@ class Observer(Protocol):
         """Learn that a request leaves the process."""
         ...
 
-    def handled(self, method: str, path: str, params: Mapping[str, str], fate: Fate, status: int) -> None:
+    def handled(self, method: str, path: str, params: Mapping[str, str], status: int) -> None:
         """Learn that the exchange has handled a request, or would not."""
         ...
 
@@ -116,7 +116,7 @@ class Gateway:
         self.flush()
         if self.observer is not None:
             status = 0 if reply is None else reply.status
-            self.observer.handled(request.method, request.path, request.params, fate, status)
+            self.observer.handled(request.method, request.path, request.params, status)
         route = ROUTES.get((request.method, request.path))
         headers = self.gate.headers(now, order=route is not None and route.order_count > 0)
         back = self._rng.uniform(*_JOURNEY_S)

@@ -126,6 +126,10 @@ class Links:
             if one.kind == "private" and one.closed is None and one.key is not None and self._keys.valid(one.key, now)
         ]
 
+    def muted(self, at: float) -> bool:
+        """Whether a private connection is open and says nothing because of a fault."""
+        return any(one.silent_until > at for one in self.each("private"))
+
     def each(self, link: str) -> list[LoopConnection]:
         """Return the open connections of one kind, or of `both`."""
         return [one for one in self.open if one.closed is None and link in {one.kind, "both"}]

@@ -36,7 +36,10 @@ _PLACING: Final = frozenset({"v1/order", "v1/algoOrder"})
 _NEWS_MS: Final = 45_000
 # An order that is being executed covers what it still has to close, as long as it goes on (F3).
 _EXECUTING_MS: Final = 3_000
-_WEIGHT_LIMIT: Final = 2_400
+# An answer that tells of a ban is on its way this long at most, and requests sent before are in flight.
+_BAN_NEWS_MS: Final = 6_000
+# More orders and cancels in one minute than any story of a few positions needs.
+_MOST_ORDERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,14 @@ class Witness:
         self.violations: list[Violation] = []
         self.naked: list[Naked] = []
         self.conditions: dict[tuple[str, str], _Condition] = {}
+        self.blind = False
         self.reduces = 0
         self.orders = 0
         self.attempts: set[str] = set()
         self.journalled: set[str] = set()
+        # The end of the ban under way, and when the process had been told of it.
         self.banned_until: Millis = 0
+        self.told_of_ban: Millis = 0
         self.peak_weight = 0
         self._slow = slow
         self._start = start
@@ -101,6 +107,7 @@ class Witness:
         self._lives: dict[PositionKey, _Life] = {}
         self._sizes: dict[PositionKey, deque[tuple[Millis, Quantity]]] = {}
         self._accepted: set[str] = set()
+        self._withdrawn: set[str] = set()
         self._tightest: dict[str, Price] = {}
         self._planned: dict[tuple[str, int, int], Quantity] = {}
         self._legs: dict[str, tuple[str, int, tuple[int, ...]]] = {}
@@ -110,6 +117,7 @@ class Witness:
         self._executing: dict[str, Millis] = {}
         self._weight: tuple[int, int] = (0, 0)
         self._told: set[str] = set()
+        self._recent: deque[Millis] = deque(maxlen=_MOST_ORDERS)
 
     @property
     def trace(self) -> str:
@@ -132,7 +140,7 @@ class Witness:
     def sending(self, now: Millis, method: str, path: str, params: Mapping[str, str]) -> None:
         """Judge a request as it leaves."""
         self._mix("send", now, method, path, sorted(params.items()))
-        if now < self.banned_until:
+        if self.told_of_ban < now < self.banned_until:
             self.objection("I22", now, f"{method} {path} was sent while the address was banned")
         if method == "GET" or path == "v1/listenKey":
             return
@@ -144,6 +152,9 @@ class Witness:
             return
         if client_id not in self.journalled:
             self.objection("I8", now, f"{method} {client_id} left before it was in the journal")
+        self._recent.append(now)
+        if len(self._recent) == _MOST_ORDERS and now - self._recent[0] < 60_000:
+            self.objection("I22", now, f"{_MOST_ORDERS} orders and cancels within a minute")
         if method == "DELETE":
             self._see_cancel(now, client_id)
         else:
@@ -171,10 +182,23 @@ class Witness:
             if key.side.sign * (trigger - known) < 0:
                 self.objection("I4", now, f"{client_id} at {trigger} is looser than {known}")
             self._tightest[name.generation] = trigger
+        self._see_double(now, client_id, params)
         episode = None if self.state is None else self.state.episodes.get(key)
         own = None if episode is None else episode.order(client_id)
         if episode is not None and own is not None:
             self._see_intent(now, key, episode, own)
+
+    def _see_double(self, now: Millis, client_id: str, params: Mapping[str, str]) -> None:
+        """Object to an order where one like it, for the same leg of the same life, already rests."""
+        slot, trigger = client_id.rpartition("-")[0], params.get("triggerPrice")
+        if trigger is None:
+            return
+        quantity = Decimal(params.get("quantity", "0"))
+        for order in self.venue.core.books.resting(params["symbol"]):
+            like = order.trigger == Decimal(trigger) and (order.close_position or order.quantity == quantity)
+            stands = order.status == "NEW" and not order.stuck and order.client_id not in self._withdrawn
+            if like and stands and order.client_id.rpartition("-")[0] == slot:
+                self.objection("I10", now, f"{client_id} was sent while {order.client_id} rests for the same")
 
     def _see_quantity(self, now: Millis, client_id: str, key: PositionKey, quantity: Quantity) -> None:
         # The size may have changed while nobody could tell; then it was once this large.
@@ -219,11 +243,16 @@ class Witness:
             for other in nearer:
                 if other.number not in own.legs and not self._leg_at_work(episode, other.number):
                     self.objection("I7", now, f"{own.client_id} takes leg {number} before leg {other.number}")
+
+    def _see_closing(self, now: Millis, key: PositionKey, episode: Episode) -> None:
+        """Judge why a position is to be closed, at the moment that is decided."""
         reason = episode.close_reason or ""
-        by_mark = not own.legs and ("already passed" in reason or "did not trigger" in reason) and "says" not in reason
-        level = episode.stop if "disaster" not in reason else episode.backstop
-        if by_mark and level is not None and marks and all(sign * (mark - level) > 0 for mark in marks):
-            self.objection("I15", now, f"{own.client_id} closes at {level}, the mark was never there")
+        if "says" in reason or not ("already passed" in reason or "did not trigger" in reason):
+            return
+        level = episode.backstop if "disaster" in reason else episode.stop
+        marks = [price for at, price in self._marks.get(key.symbol, ()) if at >= now - 15_000]
+        if level is not None and marks and all(key.side.sign * (mark - level) > 0 for mark in marks):
+            self.objection("I15", now, f"{episode.generation} closes at {level}, the mark was never there")
 
     @staticmethod
     def _leg_at_work(episode: Episode, number: int) -> bool:
@@ -231,6 +260,7 @@ class Witness:
         return any(number in order.legs and order.open for order in episode.orders)
 
     def _see_cancel(self, now: Millis, client_id: str) -> None:
+        self._withdrawn.add(client_id)
         name = parse_client_id(client_id)
         order = self.venue.core.books.resting_by_client(client_id)
         if name is None or name.role is not Role.STOP or order is None or self.state is None or order.status != "NEW":
@@ -263,8 +293,8 @@ class Witness:
             used += self._weight[1]
         self._weight = (minute, used)
         self.peak_weight = max(self.peak_weight, used)
-        if status == 418:
-            self.banned_until = max(self.banned_until, now)
+        if status == 418 and self.told_of_ban < now - _BAN_NEWS_MS and now < self.banned_until:
+            self.told_of_ban = now + _BAN_NEWS_MS
         for rejection in self.venue.rejected[self._refused :]:
             if rejection.code in MALFORMED and rejection.endpoint in _PLACING and self._knew_better(rejection.params):
                 self.objection("I16", now, f"refused with {rejection.code}: {rejection.endpoint} {rejection.params}")
@@ -312,6 +342,7 @@ class Witness:
             return
         self._see_states(now)
         self._see_orphans(now)
+        self._hold(now, "I23", {"blind": ("", "no user event reaches the process")} if self.blind else {}, "blind")
         for name, condition in list(self.conditions.items()):
             if condition.told:
                 continue
@@ -425,7 +456,7 @@ class Witness:
     def _see_states(self, now: Millis) -> None:
         state = self.state
         if state is None:
-            for name in [name for name in self.conditions if name[0] in {"I23", "I24"}]:
+            for name in [name for name in self.conditions if name[0] in {"fate", "size"}]:
                 del self.conditions[name]
             return
         wrong: dict[str, tuple[str, str]] = {}
@@ -440,14 +471,14 @@ class Witness:
                 wrong[f"{key}"] = (key.symbol, f"{key} is gone, believed {episode.quantity}")
             if self._seen.get(key) is not episode:
                 self._see_episode(now, key, episode)
-        self._hold(now, "I24", wrong)
+        self._hold(now, "I24", wrong, "size")
         unclear = {
             order.client_id: (key.symbol, f"the fate of {order.client_id} is not known")
             for key, episode in state.episodes.items()
             for order in episode.orders
             if order.pending
         }
-        self._hold(now, "I23", unclear)
+        self._hold(now, "I23", unclear, "fate")
 
     def _see_episode(self, now: Millis, key: PositionKey, episode: Episode) -> None:
         old = self._seen.get(key)
@@ -458,7 +489,13 @@ class Witness:
                 self._planned[slot] = leg.quantity
             if leg.filled > leg.quantity:
                 self.objection("I6", now, f"leg {leg.number} of {episode.generation} is overfilled")
-        if old is None or old.generation != episode.generation or old.stop is None:
+        life = self._lives.get(key)
+        if episode.phase is Phase.FLAT and life is not None and life.opened < min(now - _NEWS_MS, episode.opened_at):
+            self.objection("I24", now, f"{key} was taken for flat while {life.size} is open")
+        same = old is not None and old.generation == episode.generation
+        if episode.phase is Phase.CLOSING and not (same and old is not None and old.phase is Phase.CLOSING):
+            self._see_closing(now, key, episode)
+        if old is None or not same or old.stop is None:
             return
         if episode.stop is None or key.side.sign * (episode.stop - old.stop) < 0:
             self.objection("I4", now, f"the level of {episode.generation} went from {old.stop} to {episode.stop}")
@@ -471,15 +508,15 @@ class Witness:
             key = PositionKey(order.symbol, PositionSide.SHORT if order.buy else PositionSide.LONG)
             if key not in self._lives and order.status == "NEW":
                 left[order.client_id] = (order.symbol, f"{order.client_id} rests without a position")
-        self._hold(now, "I11", left)
+        self._hold(now, "I11", left, "left")
 
-    def _hold(self, now: Millis, invariant: str, found: Mapping[str, tuple[str, str]]) -> None:
+    def _hold(self, now: Millis, invariant: str, found: Mapping[str, tuple[str, str]], kind: str) -> None:
         """Let conditions of one kind begin and end."""
-        for old in [name for name in self.conditions if name[0] == invariant and name[1] not in found]:
+        for old in [one for one in self.conditions if one[0] == kind and one[1] not in found]:
             del self.conditions[old]
         for name, (symbol, text) in found.items():
-            if (invariant, name) not in self.conditions:
-                self.conditions[invariant, name] = _Condition(invariant, symbol, now, text)
+            if (kind, name) not in self.conditions:
+                self.conditions[kind, name] = _Condition(invariant, symbol, now, text)
 
     def _mix(self, *parts: object) -> None:
         self._trace.update(repr(parts).encode())

@@ -7,6 +7,7 @@ from the seed; one story is told the same way every time (I21).
 import asyncio
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -19,9 +20,10 @@ from tpctl.exits.episode import Phase
 from tpctl.exits.errors import StateFileError, TpctlError
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.size import is_dust
-from tpctl.exits.units import Millis
+from tpctl.exits.units import Millis, plain
 from tpctl.rehearsal.deaths import Death, Deaths
 from tpctl.rehearsal.excuses import (
+    KEEP_KEY_MS,
     OUTAGES,
     REFUSED_MS,
     START_MS,
@@ -35,7 +37,7 @@ from tpctl.rehearsal.loop import StuckError, VirtualLoop
 from tpctl.rehearsal.market import ASSETS, Walk
 from tpctl.rehearsal.witness import Naked, Violation, Witness
 from tpctl.settings.schema import InputSettings
-from tpctl.venue.faults import CATALOG, Fate, FaultPlan, Seam, Struck
+from tpctl.venue.faults import CATALOG, FaultPlan, Seam, Struck
 from tpctl.venue.quotes import MarketStep
 from tpctl.venue.refusals import VenueError
 from tpctl.venue.routes import ROUTES
@@ -289,6 +291,27 @@ class World:
                 continue
             self._positions += 1
             self._held.add(symbol)
+            if self._hand.random() < 0.3:
+                self._place_foreign(symbol, side)
+
+    def _place_foreign(self, symbol: str, side: str) -> None:
+        """Place an order of the operator's own on a position; nobody else may touch it (I12)."""
+        mark = self.venue.core.mark[symbol]
+        trigger = mark * (Decimal("1.08") if side == "LONG" else Decimal("0.92"))
+        tick = self.venue.core.rules.symbols[symbol].tick
+        params = {
+            "algoType": "CONDITIONAL",
+            "symbol": symbol,
+            "side": "SELL" if side == "LONG" else "BUY",
+            "type": "TAKE_PROFIT_MARKET",
+            "triggerPrice": plain(trigger // tick * tick),
+            "workingType": "MARK_PRICE",
+            "closePosition": "true",
+        }
+        if self.venue.hedge:
+            params["positionSide"] = side
+        with suppress(VenueError):
+            self.venue.new_algo_order(params)
 
     # what struck
 
@@ -303,26 +326,37 @@ class World:
 
     def _excuse(self, strike: Struck) -> None:
         excuses, name = self.witness.excuses, strike.name
-        if name in OUTAGES:
-            word = strike.detail.split()
-            symbol = word[0] if name == "symbol-halt" and word else None
-            end = self.venue.core.halts.get(symbol, strike.at) if symbol else int(word[1])
+        words = strike.detail.split()
+        if name in OUTAGES and words:
+            symbol = words[0] if name == "symbol-halt" else None
+            end = self.venue.core.halts.get(symbol, strike.at) if symbol else int(words[1])
             excuses.add(name, strike.at, REFUSED_MS, symbol=symbol, end=end, lasts=True)
+            if name == "ban":
+                self.witness.banned_until = end
         elif name in STRIKES:
             end = strike.at
             if name == "silence":
                 # Where marks stay away, only the exchange's own orders act.
                 end += 120_000
+            elif name == "key-rotation":
+                # Nobody is told; the next extension of the key finds out.
+                excuses.add(name, strike.at, KEEP_KEY_MS, symbol="")
             excuses.add(name, strike.at, STRIKES[name], end=end)
 
     def _see_blindness(self, now: Millis) -> None:
         """Note whether user events reach anybody."""
         at = self.loop.time()
-        sees = any(one.silent_until <= at for one in self.gateway.links.private(now))
+        sees = (
+            self.life is None
+            or self.life.dead
+            or any(one.silent_until <= at for one in self.gateway.links.private(now))
+        )
         if sees and self._blind is not None:
             self._blind.end, self._blind = now, None
         elif not sees and self._blind is None:
             self._blind = self.witness.excuses.add("blind", now, UNSEEN_MS)
+        # A socket that is open and silent cannot be told from one with nothing to say.
+        self.witness.blind = not sees and not self.gateway.links.muted(at)
 
     # the process's side
 
@@ -338,13 +372,11 @@ class World:
             self.loop.call_soon(self._kill)
         self.witness.sending(self.now, method, path, params)
 
-    def handled(self, method: str, path: str, params: Mapping[str, str], fate: Fate, status: int) -> None:
+    def handled(self, method: str, path: str, params: Mapping[str, str], status: int) -> None:
         """Observe how a request fared."""
         route = ROUTES.get((method, path))
         weight = 1 if route is None else route.weight_of(dict(params))
         self.witness.handled(self.now, method, path, status, weight)
-        if status == 418 and "ban" in fate.faults:
-            self.witness.banned_until = self.now + 1
         if path == "v3/positionRisk" and status == 200 and self._down is not None and self.life is not None:
             self._down.end, self._down = self.now, None
         self._look()
