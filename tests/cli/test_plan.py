@@ -272,8 +272,16 @@ def test_vectors_of_the_risk_factor(
     assert percents(plan) == [max(D("0.5"), value * D(factor)) for value in percents(plain)]
 
 
-def test_risk_is_unavailable_until_it_is_measured_and_says_so(offline: Any) -> None:
-    for option, reason in (("auto", "not measured"), ("none", "left out")):
+def test_risk_is_measured_once_for_all_plans_of_a_run(capsys: pytest.CaptureFixture[str], venue: str) -> None:
+    plans = Seen(capsys, "--venue", venue, "--json").document["data"]["plans"]
+    assert len(plans) > 1
+    assert len({plan["inputs"]["ess"] for plan in plans}) == 1
+    assert all(0 < D(plan["inputs"]["ess"]) < 10 for plan in plans)
+    assert len({plan["risk"]["tp_factor"] for plan in plans}) == 1
+
+
+def test_risk_that_is_not_measured_says_why(offline: Any) -> None:
+    for option, reason in (("auto", "offline"), ("none", "left out")):
         plan = offline("BTCUSDT", f"--entry 100000 --lev 10 --risk {option}")
         assert plan["inputs"]["ess"] is None
         assert reason in plan["inputs"]["ess_unavailable_reason"]

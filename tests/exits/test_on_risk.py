@@ -148,6 +148,17 @@ def test_what_was_hit_stays_hit_and_only_the_rest_moves(stage: Stage) -> None:
     assert second > triggers(stage)[0]
 
 
+def test_the_ratchet_follows_the_levels_as_they_rest(stage: Stage) -> None:
+    read(stage, STRESS)
+    stage.wait(2_000)
+    first, second, _ = triggers(stage)
+    stage.go(str(first + D("0.0002")))
+    stage.go(str(second + D("0.0002")))
+
+    assert stage.episode().legs_hit == 2
+    assert stage.stops() == [first]
+
+
 def test_a_level_the_mark_has_passed_by_moving_in_is_taken(stage: Stage) -> None:
     first, _, _ = triggers(stage)
     stage.go(str(first - D("0.001")))

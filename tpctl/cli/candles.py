@@ -7,7 +7,7 @@ from tpctl.settings.schema import Env
 
 INTERVAL, INTERVAL_MS = "15m", 15 * MINUTE_MS
 # The twin weighs nothing, but makes each page anew from all of its candles.
-_TWIN_PAGE_ROWS = 1500
+_TWIN_PAGE_ROWS = 499
 
 
 def candle_cache(env: Env, pages: PageReader, *, patient: bool = True) -> CandleCache:

@@ -24,6 +24,7 @@ from tpctl.cli.quantize import built_in_rules
 from tpctl.engine.context import ContextSource
 from tpctl.exits.errors import CredentialsError, RateLimitedError
 from tpctl.exits.instrument import Instrument, Unavailable
+from tpctl.exits.model import RiskReadings
 from tpctl.exits.units import Millis
 from tpctl.ports import Candle, Fees
 from tpctl.settings.schema import Env, InputSettings, Settings
@@ -84,10 +85,17 @@ class Reader(BinanceReader):
 
 
 class Contexts(ContextSource):
-    """Planning inputs by the run's rule book."""
+    """Planning inputs by the run's rule book, with the risk measured once for all plans of the run."""
 
-    def __init__(self, reader: BinanceReader, clock: StampClock, given: InputSettings, book: RuleBook) -> None:
-        super().__init__(reader, clock, given)
+    def __init__(
+        self,
+        reader: BinanceReader,
+        clock: StampClock,
+        given: InputSettings,
+        book: RuleBook,
+        risk: RiskReadings | Unavailable,
+    ) -> None:
+        super().__init__(reader, clock, given, lambda: risk)
         self._book = book
 
     async def instrument(self, symbol: str) -> Instrument:
@@ -144,3 +152,19 @@ async def rules_of(options: PlanOptions, env: Env, endpoints: Endpoints, keys: K
         fetched = await fetch_rules(endpoints, key=keys.key, secret=keys.secret)
         return RuleBook.from_payload(fetched.exchange_info, fetched.brackets, origin="the twin's rule book")
     return await rule_cache(env.value).current(lambda: fetch_rules(endpoints, key=keys.key, secret=keys.secret), now)
+
+
+async def measured_risk(
+    env: Env, endpoints: Endpoints, clock: StampClock, reader: BinanceReader, stack: AsyncExitStack
+) -> RiskReadings | Unavailable:
+    """Measure the account's risk once, on candles that are kept on disk; what cannot be read is unavailable."""
+    from tpctl.engine.risk_context import NO_NUMERICS, numerics_installed
+
+    if not numerics_installed():
+        return Unavailable(NO_NUMERICS)
+    from tpctl.cli.risk_meter import open_risk_meter
+
+    lockstep = isinstance(clock, EventClock)
+    meter = open_risk_meter(env, endpoints, clock, reader, lambda _: None, stack, lockstep=lockstep)
+    await meter.refresh()
+    return meter.current()

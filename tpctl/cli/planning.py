@@ -31,7 +31,6 @@ from tpctl.views.plan import PLAN_FIELDS, PlanReport
 _READINGS = ("ess", "systemic", "correlation", "heat")
 _RISK_HINT = 'write {"ess": 1.2, "systemic": 0.3, "correlation": 0.4, "heat": 0.1}; leave out or null what is not known'
 
-NOT_MEASURED = Unavailable("risk is not measured by this tpctl yet")
 NOT_WANTED = Unavailable("left out by --risk none")
 
 
@@ -142,9 +141,10 @@ def assumptions(given: Given, *, fees_read: bool, margin_read: bool) -> tuple[Re
     return tuple(notes)
 
 
-def _risk(text: str) -> RiskReadings | Unavailable:
+def _risk(text: str) -> RiskReadings | Unavailable | None:
+    """Return the readings given by hand; None where they are to be measured."""
     if text == "auto":
-        return NOT_MEASURED
+        return None
     if text == "none":
         return NOT_WANTED
     return read_risk(Path(text))

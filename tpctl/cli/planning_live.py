@@ -18,7 +18,7 @@ from tpctl.adapters.files import find_state_dir
 from tpctl.adapters.journal_reader import JournalReader
 from tpctl.adapters.rulebook import RuleBook
 from tpctl.cli.plan import PlanOptions
-from tpctl.cli.plan_reader import Contexts, Reader, account_of, exchange_of, keys_of, rules_of
+from tpctl.cli.plan_reader import Contexts, Reader, account_of, exchange_of, keys_of, measured_risk, rules_of
 from tpctl.cli.planning import assumptions, spelled
 from tpctl.engine.apply import running_plan
 from tpctl.engine.memory import load_state
@@ -28,7 +28,7 @@ from tpctl.exits.episode import Episode, Scope
 from tpctl.exits.errors import InputsError, TpctlError, UsageError
 from tpctl.exits.figures import Funding, funding_due, opened_at
 from tpctl.exits.instrument import PositionSide, Unavailable
-from tpctl.exits.model import LiveOrder, MarginMode, Position, PositionKey, PositionMode, WorkingType
+from tpctl.exits.model import LiveOrder, MarginMode, Position, PositionKey, PositionMode, RiskReadings, WorkingType
 from tpctl.exits.planned import Standing, Wanted
 from tpctl.exits.sheet import PlanSheet
 from tpctl.exits.units import Millis, Money, Price
@@ -67,7 +67,10 @@ async def _plan(options: PlanOptions, settings: Settings, failures: list[TpctlEr
         if not isinstance(clock, EventClock):
             await reader.server_time()
         book = await rules_of(options, env, endpoints, keys, clock.now())
-        look = _Look(options, settings, reader, clock, book, account=account_of(env, keys))
+        risk: RiskReadings | Unavailable = Unavailable("it was given by hand")
+        if options.given.risk is None:
+            risk = await measured_risk(env, endpoints, clock, reader, stack)
+        look = _Look(options, settings, reader, clock, book, account=account_of(env, keys), risk=risk)
         sheets = await (look.ideas(failures) if options.given.hypothetical else look.positions(failures))
         if reader.limited is not None:
             raise reader.limited
@@ -94,10 +97,11 @@ class _Look:
     clock: StampClock
     book: RuleBook
     account: str
+    risk: RiskReadings | Unavailable
 
     async def ideas(self, failures: list[TpctlError]) -> list[PlanSheet]:
         """Plan positions that are not open."""
-        contexts = Contexts(self.reader, self.clock, self.settings.inputs, self.book)
+        contexts = Contexts(self.reader, self.clock, self.settings.inputs, self.book, self.risk)
         mode = await _reading(self.reader.position_mode)
         sheets = []
         for name in self.options.symbols:
@@ -142,7 +146,7 @@ class _Look:
             return []
         live = await self._open_orders(chosen)
         paid = await self._funding_paid(chosen)
-        contexts = Contexts(self.reader, self.clock, self.settings.inputs, self.book)
+        contexts = Contexts(self.reader, self.clock, self.settings.inputs, self.book, self.risk)
         sheets = []
         journal = self._journal()
         for position in chosen:

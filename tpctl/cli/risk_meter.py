@@ -8,7 +8,7 @@ from tpctl.adapters.binance.clock import StampClock
 from tpctl.adapters.binance.endpoints import Endpoints
 from tpctl.adapters.binance.market_pages import MarketPages
 from tpctl.cli.candles import INTERVAL_MS, candle_cache
-from tpctl.engine.risk_context import MAX_AGE_MS, TTL_MS, RiskContext
+from tpctl.engine.risk_context import LOOKBACK_DAYS, MAX_AGE_MS, TTL_MS, RiskContext
 from tpctl.exits.model import PositionKey
 from tpctl.exits.units import Price
 from tpctl.settings.schema import Env
@@ -37,6 +37,8 @@ def open_risk_meter(
         clock,
         funding=pages.daily_funding,
         stops=stops,
+        # What shapes exits looks back no farther; only value at risk would.
+        window_days=LOOKBACK_DAYS,
         ttl_ms=INTERVAL_MS if lockstep else TTL_MS,
         max_age_ms=2 * INTERVAL_MS if lockstep else MAX_AGE_MS,
     )

@@ -50,7 +50,7 @@ TTL_MS = 10_000
 MAX_AGE_MS = 60_000
 
 # What the market's readings look back, and what value at risk needs before its first day.
-_LOOKBACK_DAYS, _WARM_DAYS = 45, 4
+LOOKBACK_DAYS, _WARM_DAYS = 45, 4
 NO_NUMERICS = "measuring risk needs the risk extra"
 _FUNDING_AGE_MS = 600_000
 _RULES_AGE_MS = 3_600_000
@@ -135,7 +135,7 @@ class RiskContext:
         symbols = self._measurable(tuple(position.key.symbol for position in held))
         account = await self._account(positions)
         now = self._clock.now()
-        since = now - (max(self._window_days, _LOOKBACK_DAYS) + _WARM_DAYS) * DAY_MS
+        since = now - (max(self._window_days, LOOKBACK_DAYS) + _WARM_DAYS) * DAY_MS
         records = await self._cache.load_all(symbols, since, now, progress)
         return await asyncio.to_thread(self._asked, records, positions, account, now)
 

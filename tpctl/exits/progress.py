@@ -4,17 +4,17 @@ It sets levels and phases; `reconcile` turns them into orders. Levels only tight
 market.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tpctl.exits.draft import SETTLE_MS, STUCK_MS, Draft, tighter
-from tpctl.exits.episode import LegStatus, OrderState, Phase
+from tpctl.exits.episode import LegState, LegStatus, OrderState, Phase
 from tpctl.exits.fills import release_unclaimed
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import ReadAccount, ReadContext
 from tpctl.exits.ladder import adjust_live
 from tpctl.exits.legs import fees_of, record_hits, record_misses
-from tpctl.exits.model import NoteKind
+from tpctl.exits.model import NoteKind, PositionKey
 from tpctl.exits.quantize import round_tp
 from tpctl.exits.reconcile import begin_close
 from tpctl.exits.size import fit_legs, settle_difference
@@ -109,12 +109,22 @@ def _adjust_live(draft: Draft) -> None:
     draft.tell(NoteKind.PLANNED, reason.text, mark=mark, stop=episode.stop)
 
 
+@dataclass(frozen=True, slots=True)
+class _Climbed:
+    """The levels a stop climbs as they rest: the plan's own may have moved since."""
+
+    key: PositionKey
+    legs: tuple[LegState, ...]
+    breakeven: Price
+
+
 def _ratchet(draft: Draft) -> None:
     episode, rules = draft.episode, draft.state.rules
     plan, instrument, done = episode.plan, episode.instrument, episode.legs_hit
     if done == 0 or plan is None or instrument is None or episode.stop is None:
         return
-    level = ratchet_stop(plan, done, instrument, rules.execution, peak=episode.peak)
+    climbed = _Climbed(episode.key, episode.legs, plan.breakeven)
+    level = ratchet_stop(climbed, done, instrument, rules.execution, peak=episode.peak)
     if level is None:
         return
     if rules.execution.ratchet == "percent_below_highest":
