@@ -76,12 +76,15 @@ class Costs:
         Which measured value a position meets depends on the seed, its time and its symbol, and not on its place in the
         arrays, so that a part of the episodes meets what it met in the whole.
         """
+        every = (self.slippage.stop, self.slippage.target, self.slippage.market)
+        if all(len(values) == 1 for values in every):
+            return np.repeat(np.array(every), len(started_at), axis=1)
         with np.errstate(over="ignore"):
             mixed = started_at.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
             mixed ^= symbol.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
             mixed += np.uint64(self.seed) * np.uint64(0x165667B19E3779F9)
             rows = []
-            for values in (self.slippage.stop, self.slippage.target, self.slippage.market):
+            for values in every:
                 mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
                 mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
                 mixed ^= mixed >> np.uint64(31)

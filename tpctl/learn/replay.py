@@ -73,13 +73,40 @@ class Trace:
     """What a learner sees of a replay without a policy, of H candles and n positions.
 
     `features` (F, H, n) at the close of each candle, `held` (H, n) whether the position was held then, `now` (H, n) the
-    R it would have come to if closed by an order decided there, `end` (n) the R it came to.
+    R it would have come to if closed by an order decided there, `end` (n) the R it came to. `hit_now` (H, n) and
+    `hit_end` (n) say whether such an exit takes the zone; None where a problem has no zone.
     """
 
     features: Floats
     held: Flags
     now: Floats
     end: Floats
+    hit_now: Flags | None = None
+    hit_end: Flags | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tape:
+    """The price paths of episodes as the simulator reads them: (H + 1, n), mirrored whole ticks, time first.
+
+    Laying them out takes as long as playing them, so whoever plays the same episodes again keeps their tape.
+    """
+
+    open: Floats
+    worst: Floats
+    best: Floats
+    close: Floats
+    funding: Floats
+
+
+def tape_of(episodes: Episodes) -> Tape:
+    """Return the tape of episodes."""
+    on_grid = episodes.side[:, None] / episodes.tick[:, None]
+    up = episodes.side[:, None] > 0
+    best, worst = np.where(up, episodes.high, episodes.low), np.where(up, episodes.low, episodes.high)
+    prices = (np.rint(one * on_grid).T for one in (episodes.open, worst, best, episodes.close))
+    mirrored = (episodes.funding * episodes.side[:, None]).T
+    return Tape(*(np.ascontiguousarray(one) for one in (*prices, mirrored)))
 
 
 def replay(
@@ -90,54 +117,62 @@ def replay(
     *,
     tighten_reach: float = 3.0,
     zone: float = ZONE,
+    tape: Tape | None = None,
 ) -> Outcomes:
     """Play every position to its end; `decide` is asked at each close, None holds on."""
-    return Simulation(episodes, terms, costs, tighten_reach=tighten_reach).run(decide, zone=zone)
+    return Simulation(episodes, terms, costs, tighten_reach=tighten_reach, tape=tape).run(decide, zone=zone)
 
 
-def trace(episodes: Episodes, terms: Terms, costs: Costs) -> tuple[Trace, Outcomes]:
+def trace(
+    episodes: Episodes, terms: Terms, costs: Costs, *, zone: float = ZONE, tape: Tape | None = None
+) -> tuple[Trace, Outcomes]:
     """Play every position without a policy, and keep what a learner needs."""
-    simulation = Simulation(episodes, terms, costs)
+    simulation = Simulation(episodes, terms, costs, tape=tape)
     shape = (simulation.horizon, len(episodes))
     features = np.zeros((len(STEP_FEATURES), *shape))
     held = np.zeros(shape, dtype=bool)
     now = np.zeros(shape)
+    hit = np.zeros(shape, dtype=bool)
+    late = costs.latency
     for step in range(simulation.horizon + 1):
         simulation.open_candle(step)
-        if step:
-            # Decided a candle ago, carried out here: whatever rests came first.
-            now[step - 1] = simulation.value_at_market(step)
+        if step >= late:
+            # Decided before, carried out here: whatever rests came first.
+            now[step - late], hit[step - late] = simulation.value_at_market(step, zone)
         if step < simulation.horizon:
             simulation.finish_candle(step)
             held[step] = simulation.live
             features[:, step] = simulation.features(step)
     simulation.end()
-    outcomes = simulation.outcomes(ZONE)
-    return Trace(features, held, np.where(held, now, 0.0), outcomes.r), outcomes
+    outcomes = simulation.outcomes(zone)
+    # What could not be carried out before the horizon leaves there anyway.
+    now[max(0, simulation.horizon + 1 - late) :] = outcomes.r
+    hit[max(0, simulation.horizon + 1 - late) :] = outcomes.hit
+    return Trace(features, held, now, outcomes.r, hit, outcomes.hit), outcomes
 
 
 class Simulation:
     """The state of n positions, candle by candle; `run` plays all of it."""
 
-    def __init__(self, episodes: Episodes, terms: Terms, costs: Costs, *, tighten_reach: float = 3.0) -> None:
+    def __init__(
+        self,
+        episodes: Episodes,
+        terms: Terms,
+        costs: Costs,
+        *,
+        tighten_reach: float = 3.0,
+        tape: Tape | None = None,
+    ) -> None:
         if len(episodes) != len(terms):
             raise InputsError(f"{len(episodes)} episodes and {len(terms)} plans", "build the plans of these episodes")
         self.episodes, self.terms, self.costs = episodes, terms, costs
         self.tighten_reach = tighten_reach
         self.horizon = episodes.horizon
         count = len(episodes)
-        side, tick = episodes.side, episodes.tick
-        on_grid = side[:, None] / tick[:, None]
-        up = side[:, None] > 0
-        # Time first, so that one candle of all positions lies together.
-        self.open = np.ascontiguousarray(np.rint(episodes.open * on_grid).T)
-        best = np.where(up, episodes.high, episodes.low)
-        worst = np.where(up, episodes.low, episodes.high)
-        self.best = np.ascontiguousarray(np.rint(best * on_grid).T)
-        self.worst = np.ascontiguousarray(np.rint(worst * on_grid).T)
-        self.close = np.ascontiguousarray(np.rint(episodes.close * on_grid).T)
-        self.funding = np.ascontiguousarray((episodes.funding * side[:, None]).T) if costs.funding else None
-        self.side = side
+        tape = tape or tape_of(episodes)
+        self.open, self.worst, self.best, self.close = tape.open, tape.worst, tape.best, tape.close
+        self.funding = tape.funding if costs.funding and tape.funding.any() else None
+        self.side = episodes.side
         self.size = np.abs(terms.entry)
         self.slip_stop, self.slip_target, self.slip_market = costs.draw(episodes.started_at, episodes.symbol)
         self.quarter_ms = episodes.interval_ms / 4
@@ -214,47 +249,48 @@ class Simulation:
 
     # what a policy sees and asks
 
-    def features(self, step: int) -> Floats:
-        """Return `STEP_FEATURES` (F, n) at the close of a candle."""
+    def features(self, step: int, which: Whole | slice = slice(None)) -> Floats:
+        """Return `STEP_FEATURES` (F, m) at the close of a candle, of all positions or some."""
         episodes, terms = self.episodes, self.terms
-        close, side = self.close[step], self.side
-        risk = self.size * episodes.stop
-        span = np.abs(close) * episodes.reach[:, step]
-        whole = np.full(len(close), (step + 1) / self.horizon)
-        ahead = np.where(np.isinf(self.next_target), GAP_CAP, _capped((self.next_target - close) / span, GAP_CAP))
+        close, side, entry, stop = self.close[step][which], self.side[which], terms.entry[which], self.stop[which]
+        peak, target = self.peak[which], self.next_target[which]
+        risk = self.size[which] * episodes.stop[which]
+        span = np.abs(close) * episodes.reach[which, step]
+        ahead = np.where(np.isinf(target), GAP_CAP, _capped((target - close) / span, GAP_CAP))
         levels = max(1, terms.targets.shape[1])
         return np.stack(
             [
-                whole,
-                _capped((close - terms.entry) / risk, MOVE_CAP),
-                _capped((self.peak - terms.entry) / risk, MOVE_CAP),
-                _capped((self.peak - close) / span, GAP_CAP),
-                _capped((close - self.stop) / span, GAP_CAP),
+                np.full(len(close), (step + 1) / self.horizon),
+                _capped((close - entry) / risk, MOVE_CAP),
+                _capped((peak - entry) / risk, MOVE_CAP),
+                _capped((peak - close) / span, GAP_CAP),
+                _capped((close - stop) / span, GAP_CAP),
                 ahead,
-                side * episodes.drift_fast[:, step],
-                side * episodes.drift_slow[:, step],
-                episodes.swell[:, step],
-                self.lots / terms.quantity,
-                self.done / levels,
+                side * episodes.drift_fast[which, step],
+                side * episodes.drift_slow[which, step],
+                episodes.swell[which, step],
+                self.lots[which] / terms.quantity[which],
+                self.done[which] / levels,
             ]
         )
 
-    def allowed(self, step: int) -> Flags:
-        """Return which actions (A, n) each position takes: only to tighten or to close."""
+    def allowed(self, step: int, which: Whole | slice = slice(None)) -> Flags:
+        """Return which actions (A, m) positions take: only to tighten or to close."""
+        live, lots = self.live[which], self.lots[which]
         return np.stack(
             [
-                np.ones(len(self.lots), dtype=bool),
-                np.floor(0.25 * self.lots) > 0,
-                np.floor(0.5 * self.lots) > 0,
-                self.live,
-                self.live & (self._tight(step) > self.stop),
+                np.ones(len(lots), dtype=bool),
+                np.floor(0.25 * lots) > 0,
+                np.floor(0.5 * lots) > 0,
+                live,
+                live & (self._tight(step, which) > self.stop[which]),
             ]
         )
 
-    def _tight(self, step: int) -> Floats:
+    def _tight(self, step: int, which: Whole | slice) -> Floats:
         """Return the stop a request to tighten asks for: `tighten_reach` ranges behind the close, rounded tighter."""
-        close = self.close[step]
-        span = np.abs(close) * self.episodes.reach[:, step]
+        close = self.close[step][which]
+        span = np.abs(close) * self.episodes.reach[which, step]
         tight: Floats = np.ceil(close - self.tighten_reach * span)
         return tight
 
@@ -263,7 +299,7 @@ class Simulation:
         free = np.flatnonzero(self.live & (self.due < 0))
         if not len(free):
             return
-        found = decide(self.features(step)[:, free], self.allowed(step)[:, free])
+        found = decide(self.features(step, free), self.allowed(step, free))
         asking = free[found != Action.HOLD]
         self.request(step, asking, found[found != Action.HOLD])
 
@@ -271,7 +307,7 @@ class Simulation:
         """Note requests decided at the close of a candle; they are carried out `latency` candles later."""
         self.asked[which] = actions
         self.due[which] = step + self.costs.latency
-        self.asked_stop[which] = self._tight(step)[which]
+        self.asked_stop[which] = self._tight(step, which)
 
     def carry_out(self, step: int) -> None:
         """Carry out the requests that are due at the open of this candle."""
@@ -295,14 +331,15 @@ class Simulation:
         if len(every):
             self._leave(every, opening[every], self.slip_market[every], ASKED)
 
-    def value_at_market(self, step: int) -> Floats:
-        """Return the net R (n) of each position if what is left of it were closed at this open."""
+    def value_at_market(self, step: int, zone: float) -> tuple[Floats, Flags]:
+        """Return net R (n) and whether the zone is taken (n) if what is left of each were closed at this open."""
         price = self.open[step]
         slip = self.slip_market * np.abs(price)
         fill = price - slip
         cash = self.cash + np.where(self.live, self.lots * (fill - self.terms.entry), 0.0)
         turnover = self.turnover + np.where(self.live, self.lots * np.abs(fill), 0.0)
-        return self._net(cash, turnover)
+        gross = cash + self.slipped + np.where(self.live, self.lots * slip, 0.0)
+        return self._net(cash, turnover), gross >= SUCCESS * zone * self.terms.quantity * self.size
 
     # what the market does
 
