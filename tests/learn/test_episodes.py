@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from market_walks import walk
 
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import Unavailable
@@ -12,18 +13,6 @@ from tpctl.learn.market_features import market_arrays
 from tpctl.market.policy.features import read_market
 from tpctl.market.risk.prices import QUARTER_MS, PriceSeries
 from tpctl.ports import Candle
-
-START = 1_700_000_100_000 - 1_700_000_100_000 % QUARTER_MS
-
-
-def walk(symbol: str, count: int, seed: int = 0, level: float = 100.0) -> PriceSeries:
-    draw = np.random.default_rng(seed)
-    close = level * np.exp(np.cumsum(draw.normal(0, 0.004, count)))
-    opening = np.r_[level, close[:-1]] * np.exp(draw.normal(0, 0.0005, count))
-    high = np.maximum(opening, close) * np.exp(np.abs(draw.normal(0, 0.002, count)))
-    low = np.minimum(opening, close) * np.exp(-np.abs(draw.normal(0, 0.002, count)))
-    at = START + QUARTER_MS * np.arange(count, dtype=np.int64)
-    return PriceSeries(symbol, QUARTER_MS, at, *(np.round(one, 4) for one in (opening, high, low, close)))
 
 
 def test_one_reading_live_equals_the_arrays_of_training():

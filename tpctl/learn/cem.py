@@ -111,7 +111,9 @@ def _unscaled(tried: Floats, scaling: Scaling) -> tuple[Floats, Floats]:
     return tried[:, 0] - (weights * scaling.centre).sum(axis=1), weights
 
 
-def mean_values_of(features: Floats, held: Flags, now: Floats, end: Floats, bias: Floats, weights: Floats) -> Floats:
+def mean_values_of(  # noqa: PLR0917 - the parts of a trace
+    features: Floats, held: Flags, now: Floats, end: Floats, bias: Floats, weights: Floats
+) -> Floats:
     """Return the mean value of each rule; features (F, H, n), held and now (H, n), weights (candidates, F)."""
     worth = np.tile(end, (len(bias), 1))
     undecided = np.ones(worth.shape, dtype=bool)

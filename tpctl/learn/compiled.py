@@ -445,7 +445,7 @@ def _follow(
     waits = tighter and not change
     if change:
         callback, step_behind, changed_at = wanted, step, at_ms
-    level = ceil(peak * (UNIT - side * callback) / UNIT)
+    level: float = ceil(peak * (UNIT - side * callback) / UNIT)
     if level >= peak:
         level = peak - 1.0
     gap = level - stop

@@ -113,7 +113,7 @@ def _solve(samples: Floats, gains: Floats, scores: Floats | None, rules: Stoppin
         if len(near) < 50 * len(samples):
             near = np.arange(len(scores))
         chosen, wanted = samples[:, near], gains[near]
-        weights = 1.0 / (1.0 + (scores[near] / width) ** 2) ** 2
+        weights = np.asarray(1.0 / (1.0 + (scores[near] / width) ** 2) ** 2, dtype=np.float64)
     weighted = chosen * weights
     total = weights.sum()
     size = len(samples) + 1
@@ -123,8 +123,7 @@ def _solve(samples: Floats, gains: Floats, scores: Floats | None, rules: Stoppin
     gram[1:, 1:] = weighted @ chosen.T
     moment = np.r_[(weights * wanted).sum(), weighted @ wanted]
     gram[np.arange(1, size), np.arange(1, size)] += rules.ridge * total
-    solved: Floats = np.linalg.solve(gram, moment)
-    return solved
+    return np.asarray(np.linalg.solve(gram, moment), dtype=np.float64)
 
 
 def gains_of(trace: Trace, scores: Floats | None) -> tuple[Floats, float]:

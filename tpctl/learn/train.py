@@ -25,9 +25,9 @@ from tpctl.learn.policies import batch, entry_matrix, zone_multiples
 from tpctl.learn.replay import ZONE, Outcomes, Simulation, Trace, trace
 from tpctl.learn.stopping import Floats, StoppingRule, StoppingRules, fit_stopping, scaling_of, values_of
 from tpctl.learn.terms import LadderAccount, Terms, ladder_terms, static_terms
-from tpctl.market.policy.model import Action, Body, LearnedPolicy, Linear, Origin, Score, Zone
+from tpctl.market.policy.model import Action, LearnedPolicy, Linear, Origin, Score, Zone
 
-Learner: TypeAlias = Literal["stopping", "cem", "ppo"]
+Learner: TypeAlias = Literal["stopping", "cem"]
 BaseExits: TypeAlias = Literal["dynamic", "static"]
 LEARNERS: tuple[str, ...] = get_args(Learner)
 
@@ -35,22 +35,6 @@ LEARNERS: tuple[str, ...] = get_args(Learner)
 BONUS = 5.0
 # Fewer samples than this say nothing about when to tighten.
 _LEAST_SAMPLES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class PpoRules:
-    """Proximal policy optimisation, as measured in learning 5: rollouts, epochs, and a network of two layers."""
-
-    environments: int = 1024
-    rounds: int = 60
-    epochs: int = 4
-    minibatch: int = 4096
-    width: int = 32
-    clip: float = 0.2
-    trace_decay: float = 0.95
-    learning_rate: float = 1e-3
-    entropy: float = 0.003
-    hold_bias: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +61,6 @@ class TrainConfig:
     ridge: float = 0.1
     stopping: StoppingRules = field(default_factory=StoppingRules)
     cem: CemRules = field(default_factory=CemRules)
-    ppo: PpoRules = field(default_factory=PpoRules)
 
     def __post_init__(self) -> None:
         if self.learner not in LEARNERS:
@@ -86,7 +69,6 @@ class TrainConfig:
             raise InputsError(f"zone '{self.zone}' is not between 0 and 100 %", "give a distance such as 6%")
         if not (0.0 <= self.bonus < 1e6 and 0.0 < self.pnl_scale < 1e6):
             raise InputsError("reward weights are out of range", "give a bonus from 0 and a pnl scale above 0")
-
         if 1.0 not in self.multiples:
             raise InputsError("the zones to choose from lack the plan's own, 1", "add 1.0 to the multiples")
 
@@ -155,7 +137,7 @@ def train(
     *,
     state: CemState | None = None,
 ) -> Trained:
-    """Return a policy trained on episodes. Raises `InputsError` where there are too few, or an extra is missing.
+    """Return a policy trained on episodes. Raises `InputsError` where there are too few.
 
     `progress` hears of every round; `state`, of a round that was heard of, lets the search go on from there.
     """
@@ -171,17 +153,10 @@ def train(
     # Sums over threads depend on their number; one thread makes the weights depend on data and seed alone.
     with threadpool_limits(limits=1, user_api="blas"):
         player, terms = Player(episodes), base_terms(episodes, config)
-        if config.learner == "ppo":
-            from tpctl.learn.ppo import fit_ppo  # noqa: PLC0415 - the ppo extra
-
-            incumbent = incumbent_outcomes(player, config)
-            bodies: list[Body] = [fit_ppo(episodes, terms, config, seed, tell)]
-        else:
-            seen, incumbent = trace(episodes, terms, config.costs, zone=config.zone, tape=player.tape)
-            close = _close_score(seen, config, seed, tell, state)
-            never = Score(-1.0, (0.0,) * len(close.weights))
-            closing = Linear(close, never)
-            bodies = [closing, Linear(close, _tighten_score(player, terms, closing, config, seed))]
+        seen, incumbent = trace(episodes, terms, config.costs, zone=config.zone, tape=player.tape)
+        close = _close_score(seen, config, seed, tell, state)
+        closing = Linear(close, Score(-1.0, (0.0,) * len(close.weights)))
+        bodies = [closing, Linear(close, _tighten_score(player, terms, closing, config, seed))]
         origin = Origin(config.learner, seed, len(episodes), episodes.data_hash(), config.text())
         plain = LearnedPolicy(episodes.interval_ms, episodes.horizon, bodies[0], (), config.tighten_reach, origin)
         zones = _zones(player, config, plain)
