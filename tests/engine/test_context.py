@@ -149,14 +149,15 @@ def test_a_leverage_nobody_tells_is_not_assumed() -> None:
     assert desk.context().leverage == Unavailable("the exchange does not answer")
 
 
-def test_unreadable_fees_are_the_expensive_ones_and_are_asked_for_again() -> None:
+def test_unreadable_fees_are_the_expensive_ones_with_the_reason_and_are_asked_for_again() -> None:
     desk = Desk()
     desk.failing("fees")
     first = desk.context()
     desk.failing()
-    desk.context()
+    second = desk.context()
     desk.context()
 
+    assert (first.fees_assumed, second.fees_assumed) == (Unavailable("the exchange does not answer"), None)
     assert (first.maker_fee, first.taker_fee) == (Ratio.percent("0.02"), Ratio.percent("0.05"))
     assert desk.asked("fees") == 2
 

@@ -619,6 +619,15 @@ def test_levels_inside_the_fees_move_out_to_the_fee_floor() -> None:
     assert reason.before == "1.092%"
 
 
+def test_fees_that_were_assumed_are_a_reason() -> None:
+    assumed = context(fees_assumed=Unavailable("the exchange does not answer"))
+    (reason,) = [r for r in plan_exits(request(context=assumed), RULES).reasons if r.code == "fees_assumed"]
+
+    text = "fees of the account unavailable (the exchange does not answer): the exchange's base rates are used"
+    assert reason.text == text
+    assert "fees_assumed" not in codes(plan_exits(request(), RULES))
+
+
 @pytest.mark.parametrize("side", PositionSide)
 def test_levels_on_one_tick_merge(side: PositionSide) -> None:
     coarse = instrument(tick=Decimal("0.05"), price_precision=2)

@@ -26,7 +26,7 @@ from tpctl.exits.errors import CredentialsError, RateLimitedError
 from tpctl.exits.instrument import Instrument, Unavailable
 from tpctl.exits.model import RiskReadings
 from tpctl.exits.units import Millis
-from tpctl.ports import Candle, Fees
+from tpctl.ports import Candle
 from tpctl.settings.schema import Env, InputSettings, Settings
 
 _TWIN_KEY = "sim"
@@ -42,14 +42,13 @@ class Keys:
 
 
 class Reader(BinanceReader):
-    """One look at an account: candles are read once for all who ask, and whose fees were read is remembered.
+    """One look at an account: candles are read once for all who ask.
 
     A plan made while the exchange limits us would lack inputs that are there: `limited` is why it is not made at all.
     """
 
     def __init__(self, endpoints: Endpoints, clock: StampClock, keys: Keys) -> None:
         super().__init__(endpoints, clock, key=keys.key, secret=keys.secret)
-        self.fees_known: set[str] = set()
         self.limited: RateLimitedError | None = None
         self._seen: dict[tuple[str, str, int], tuple[Candle, ...]] = {}
 
@@ -59,13 +58,6 @@ class Reader(BinanceReader):
         if look not in self._seen:
             self._seen[look] = await super().candles(symbol, interval, limit)
         return self._seen[look]
-
-    async def fees(self, symbol: str) -> Fees | Unavailable:
-        """Return the account's commission rates."""
-        found = await super().fees(symbol)
-        if isinstance(found, Fees):
-            self.fees_known.add(symbol)
-        return found
 
     async def _routine(self, send: Send, what: str, weight: int) -> Any:
         return await self._noted(super()._routine(send, what, weight))

@@ -82,7 +82,7 @@ def _plan_offline(options: PlanOptions, settings: Settings, failures: list[Tpctl
             context = configured(bare_context(book.brackets(symbol), "offline"), settings.inputs, symbol)
             missing = Unavailable("offline")
             request, notes = hypothetical_request(symbol, instrument, context, missing, options.given)
-            notes = (*notes, *assumptions(options.given, fees_read=False, margin_read=False))
+            notes = (*notes, *margin_assumption(options.given))
             situation = Situation(env, candles=missing, notes=notes, odds=options.odds)
             sheets.append(compose(request, settings.exits, situation))
         except InputsError as error:
@@ -129,16 +129,12 @@ def configured(context: Context, inputs: InputSettings, symbol: str) -> Context:
     )
 
 
-def assumptions(given: Given, *, fees_read: bool, margin_read: bool) -> tuple[Reason, ...]:
-    """Return what had to be assumed: base fees, and an isolated margin for a position that is not open."""
-    notes = []
-    if not fees_read and given.fee is None:
-        text = "fees of the account are not known: the exchange's base rates are used; --fee names others"
-        notes.append(Reason("inputs", "fees_assumed", text))
-    if not margin_read and given.margin is None:
-        text = "the margin mode is not known: planned as isolated, where only its own margin backs the position"
-        notes.append(Reason("inputs", "margin_assumed", text))
-    return tuple(notes)
+def margin_assumption(given: Given) -> tuple[Reason, ...]:
+    """Return that a position that is not open, of an unknown margin mode, is planned as isolated."""
+    if given.margin is not None:
+        return ()
+    text = "the margin mode is not known: planned as isolated, where only its own margin backs the position"
+    return (Reason("inputs", "margin_assumed", text),)
 
 
 def _risk(text: str) -> RiskReadings | Unavailable | None:

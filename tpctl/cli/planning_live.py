@@ -19,7 +19,7 @@ from tpctl.adapters.journal_reader import JournalReader
 from tpctl.adapters.rulebook import RuleBook
 from tpctl.cli.plan import PlanOptions
 from tpctl.cli.plan_reader import Contexts, Reader, account_of, exchange_of, keys_of, measured_risk, rules_of
-from tpctl.cli.planning import assumptions, spelled
+from tpctl.cli.planning import margin_assumption, spelled
 from tpctl.engine.apply import running_plan
 from tpctl.engine.memory import load_state
 from tpctl.engine.plan_request import hypothetical_request, position_request
@@ -124,7 +124,8 @@ class _Look:
         premium = await _reading(lambda: self.reader.premium(symbol))
         mark: Price | Unavailable = premium if isinstance(premium, Unavailable) else premium.mark
         request, notes = hypothetical_request(symbol, read.instrument, context, mark, given)
-        notes = (*notes, *assumptions(given, fees_read=symbol in self.reader.fees_known, margin_read=margin_read))
+        if not margin_read:
+            notes = (*notes, *margin_assumption(given))
         held = Unavailable("the position is hypothetical")
         situation = Situation(
             account=self.account,
@@ -214,7 +215,6 @@ class _Look:
             standing=Standing(last=await self._last(symbol), live=live, whole=not self.options.symbols),
             candles=await self._candles(symbol),
             funding=_funding(position.key, position.notional, premium, paid),
-            notes=assumptions(given, fees_read=symbol in self.reader.fees_known, margin_read=True),
             odds=self.options.odds,
             differ=self.options.diff or self.options.check,
             running=running,

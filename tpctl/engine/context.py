@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
+from tpctl.engine.plan_request import BASE_FEES
 from tpctl.exits.errors import InputsError, TpctlError
 from tpctl.exits.events import ContextRead
 from tpctl.exits.instrument import Bracket, Instrument, Unavailable
@@ -30,9 +31,6 @@ _HOUR_MS = 3_600_000
 _CANDLES = 720
 _MARKET_AGE_MS = 600_000
 _RULES_AGE_MS = 3_600_000
-# Base rates of an account without discounts (binance-usdm 4.8), for the plan's fee floor only where the account's own
-# rates cannot be read; the plan then errs on the expensive side.
-_BASE_FEES = Fees(maker=Ratio(Decimal("0.0002")), taker=Ratio(Decimal("0.0005")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class ContextSource:
         self._instruments_at: Millis | None = None
         self._market: dict[str, _Market] = {}
         self._brackets: dict[str, tuple[Bracket, ...] | Unavailable] = {}
-        self._fees: dict[str, Fees] = {}
+        self._fees: dict[str, Fees | Unavailable] = {}
 
     async def read(self, key: PositionKey) -> ContextRead:
         """Return rules and inputs for one position.
@@ -80,6 +78,7 @@ class ContextSource:
         position = _find(positions, key)
         margin = config.margin if isinstance(config, SymbolConfig) else MarginMode.CROSS
         given = self._given.values_for(key.symbol)
+        rates = BASE_FEES if isinstance(fees, Unavailable) else fees
         context = Context(
             leverage=_leverage(config, position),
             margin=margin,
@@ -88,11 +87,12 @@ class ContextSource:
             confidence=Unavailable("no confidence is set") if given.confidence is None else given.confidence,
             quote_volume=market.quote_volume,
             atr=market.atr,
-            taker_fee=fees.taker,
-            maker_fee=fees.maker,
+            taker_fee=rates.taker,
+            maker_fee=rates.maker,
             brackets=brackets,
             wallet=await self._wallet(instrument, margin, key, position, positions),
             risk=self._risk(),
+            fees_assumed=fees if isinstance(fees, Unavailable) else None,
         )
         mark = position.mark_price if isinstance(position, Position) and position.mark_price > 0 else None
         return ContextRead(self._clock.now(), key, instrument, context, mark)
@@ -134,12 +134,9 @@ class ContextSource:
             self._brackets[symbol] = await _reading(lambda: self._reader.brackets(symbol))
         return self._brackets[symbol]
 
-    async def _fees_of(self, symbol: str) -> Fees:
-        if symbol not in self._fees:
-            fees = await _reading(lambda: self._reader.fees(symbol))
-            if isinstance(fees, Unavailable):
-                return _BASE_FEES
-            self._fees[symbol] = fees
+    async def _fees_of(self, symbol: str) -> Fees | Unavailable:
+        if not isinstance(self._fees.get(symbol), Fees):
+            self._fees[symbol] = await _reading(lambda: self._reader.fees(symbol))
         return self._fees[symbol]
 
     async def _wallet(

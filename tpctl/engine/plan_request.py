@@ -20,7 +20,8 @@ from tpctl.ports import Fees
 # A hypothetical position without a size is planned at this many units of the margin asset: enough for three legs on
 # nearly every symbol, and below the ladder's threshold for large positions.
 DEFAULT_NOTIONAL = Decimal(1000)
-# Base rates of an account without discounts (binance-usdm 4.8), where the account's own are not read.
+# Base rates of an account without discounts (binance-usdm 4.8), where the account's own are not read: a plan then errs
+# on the expensive side, and says so.
 BASE_FEES = Fees(maker=Ratio(Decimal("0.0002")), taker=Ratio(Decimal("0.0005")))
 
 
@@ -76,6 +77,7 @@ def bare_context(brackets: tuple[Bracket, ...] | Unavailable, reason: str) -> Co
         brackets=brackets,
         wallet=missing,
         risk=missing,
+        fees_assumed=missing,
     )
 
 
@@ -90,6 +92,7 @@ def with_given(context: Context, given: Given) -> Context:
         confidence=context.confidence if given.confidence is None else given.confidence,
         quote_volume=context.quote_volume if given.quote_volume is None else given.quote_volume,
         taker_fee=given.fee or context.taker_fee,
+        fees_assumed=context.fees_assumed if given.fee is None else None,
         risk=context.risk if given.risk is None else given.risk,
     )
 

@@ -87,6 +87,9 @@ def plan_exits(request: PlanRequest, rules: ExitRules) -> Plan:
     room = _room(request, leverage)
 
     sketch, stop_reasons = _start(request, effect, rules)
+    if context.fees_assumed is not None:
+        text = f"fees of the account unavailable ({context.fees_assumed.reason}): the exchange's base rates are used"
+        sketch.reasons.append(Reason("inputs", "fees_assumed", text))
     _shape(sketch, request, leverage, rules)
     blend(sketch, request.suggestion, rules)
     apply_risk(sketch, effect)
