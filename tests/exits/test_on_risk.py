@@ -22,7 +22,7 @@ MISSING = Unavailable("not measured")
 CALM = RiskReadings(D("1.0"), D("0.3"), D("0.3"), D("0.4"))
 STRESS = RiskReadings(D("2.8"), D("0.3"), D("0.3"), D("0.4"))
 HIGH = RiskReadings(D("1.6"), D("0.3"), D("0.3"), D("0.4"))
-WIDEN_MS = RiskRules().widen_interval_ms
+WIDEN_MS = RiskRules().widen_after_ms
 
 
 @pytest.fixture
@@ -36,6 +36,15 @@ def stage() -> Stage:
 
 def read(stage: Stage, readings: RiskReadings) -> None:
     stage.hear(RiskRead(stage.now, readings))
+
+
+def lasting(stage: Stage, readings: RiskReadings) -> None:
+    """Read the same for as long as it takes to move levels out."""
+    read(stage, readings)
+    stage.wait(2_000)
+    stage.now += WIDEN_MS
+    read(stage, readings)
+    stage.wait(2_000)
 
 
 def triggers(stage: Stage) -> list[Decimal]:
@@ -77,10 +86,7 @@ def test_stress_pulls_the_levels_in_once_and_leaves_the_stops(stage: Stage) -> N
 def test_the_factor_starts_from_the_levels_before_risk_however_often_it_changes(stage: Stage) -> None:
     planned = triggers(stage)
     for readings in (STRESS, HIGH, STRESS, CALM):
-        stage.wait(WIDEN_MS // 100)
-        stage.now += WIDEN_MS
-        read(stage, readings)
-    stage.wait(3_000)
+        lasting(stage, readings)
 
     assert triggers(stage) == planned
 
@@ -96,9 +102,11 @@ def test_a_change_within_the_hysteresis_moves_nothing(stage: Stage) -> None:
 
 
 def test_a_reading_that_flaps_round_its_threshold_moves_the_levels_once(stage: Stage) -> None:
-    for _ in range(30):
+    for _ in range(10):
         read(stage, STRESS)
         stage.wait(1_000)
+        read(stage, CALM)
+        stage.now += WIDEN_MS - 2_000
         read(stage, CALM)
         stage.wait(1_000)
 
@@ -112,12 +120,27 @@ def test_levels_move_out_again_when_the_stress_has_been_over_for_long_enough(sta
     pulled = triggers(stage)
     read(stage, CALM)
     stage.wait(2_000)
+    stage.now += WIDEN_MS - 3_000
+    read(stage, CALM)
     assert triggers(stage) == pulled
-    stage.now += WIDEN_MS
+    stage.wait(2_000)
     read(stage, CALM)
     stage.wait(2_000)
 
     assert triggers(stage) == planned
+
+
+def test_calm_that_was_interrupted_starts_anew(stage: Stage) -> None:
+    read(stage, STRESS)
+    stage.wait(2_000)
+    pulled = triggers(stage)
+    for readings in (CALM, replace(CALM, ess=MISSING), CALM):
+        read(stage, readings)
+        stage.now += WIDEN_MS // 2
+    read(stage, CALM)
+    stage.wait(2_000)
+
+    assert triggers(stage) == pulled
 
 
 def test_a_reading_that_went_missing_widens_nothing(stage: Stage) -> None:
@@ -206,9 +229,7 @@ def test_a_plan_made_under_stress_is_not_scaled_again(stage: Stage) -> None:
     levels = triggers(stressed)
     assert near(levels, scaled(triggers(stage), "0.70"))
     read(stressed, STRESS)
-    stressed.now += WIDEN_MS
-    read(stressed, CALM)
-    stressed.wait(2_000)
+    lasting(stressed, CALM)
 
     assert triggers(stressed) == triggers(stage)
 

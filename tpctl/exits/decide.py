@@ -194,7 +194,7 @@ def _quieten(decision: Decision, symbols: Iterable[str], now: Millis) -> Decisio
 
 def _on_risk(state: State, at: Millis, readings: RiskReadings) -> Decision:
     """Let only those episodes hear of it that it moves: a measurement comes every few seconds."""
-    keys = tuple(key for key, episode in state.episodes.items() if risk_waits(episode, readings, state.rules.risk, at))
+    keys = tuple(key for key, episode in state.episodes.items() if risk_waits(episode, readings, state.rules.risk))
     return _each(state, keys, at, lambda draft: see_risk(draft, readings)) if keys else Decision(state)
 
 

@@ -146,8 +146,8 @@ class Episode:
     only a stated zero is flat. `unclaimed` are executions whose order is not known yet. `context_at` is when the
     planning inputs came, None while they are awaited. `naked_ms` adds up the time without a live stop.
     `requests` are the ids answered in this life, `reduce_to` is the size a request brings the position down to, and
-    `trail` are the terms a request put over those of the plan. `risk_factor` is what measured risk (`risk`, taken at
-    `risk_at`) makes of the legs' base distances.
+    `trail` are the terms a request put over those of the plan. `risk_factor` is what measured risk (`risk`) makes of
+    the legs' base distances, and since `risk_wider_since` every measurement asked for a wider one.
     """
 
     key: PositionKey
@@ -204,7 +204,7 @@ class Episode:
     live_adjusted: bool = False
     risk: RiskReadings | None = None
     risk_factor: Decimal = ONE
-    risk_at: Millis | None = None
+    risk_wider_since: Millis | None = None
     plans: int = 0
     requests: tuple[str, ...] = ()
     reduce_to: Quantity | None = None

@@ -1,9 +1,9 @@
 """What a new measurement of risk does to take-profits that rest: scale the levels not yet hit, and nothing else.
 
 A level is its distance before risk times the factor in force, so a factor acts once however often it changes
-(exit-rules 11). A change smaller than the hysteresis is left alone, a wider ladder waits until the last change is old
-enough, and a reading that went missing never widens what it had tightened. Stops are not touched: the stop factor
-shapes plans that are not placed yet (I4).
+(exit-rules 11). A change smaller than the hysteresis is left alone, a wider ladder waits until every measurement has
+asked for it long enough, and a reading that went missing never widens what it had tightened. Stops are not touched: the
+stop factor shapes plans that are not placed yet (I4).
 """
 
 from collections.abc import Sequence
@@ -18,35 +18,36 @@ from tpctl.exits.model import Context, Leg, NoteKind, Plan, Policy, RiskReadings
 from tpctl.exits.quantize import round_tp
 from tpctl.exits.risk import tp_factor
 from tpctl.exits.rules import ExitRules, RiskRules
-from tpctl.exits.units import ONE, ZERO, Millis, Price, Ratio, trimmed
+from tpctl.exits.units import ONE, ZERO, Price, Ratio, trimmed
 
 
-def risk_waits(episode: Episode, readings: RiskReadings, rules: RiskRules, now: Millis) -> bool:
-    """Whether the readings ask for other levels than the ones in force, by enough and for long enough."""
+def risk_waits(episode: Episode, readings: RiskReadings, rules: RiskRules) -> bool:
+    """Whether the readings ask for other levels than the ones in force, by enough, or end such a wish."""
     if episode.phase is not Phase.GUARDED or episode.plan is None or episode.instrument is None:
         return False
     if not any(leg.status is LegStatus.WAITING and leg.base is not None for leg in episode.legs):
         return False
-    factor, _ = tp_factor(readings, rules)
-    if abs(factor / episode.risk_factor - ONE) < rules.hysteresis:
-        return False
-    if factor < episode.risk_factor:
-        return True
-    last = episode.risk_at
-    lost = episode.risk is not None and _gone(episode.risk, readings)
-    return not lost and (last is None or now - last >= rules.widen_interval_ms)
+    return episode.risk_wider_since is not None or _wish(episode, readings, rules) is not None
 
 
 def see_risk(draft: Draft, readings: RiskReadings) -> None:
-    """Move the levels not yet hit to where the measured risk puts them."""
+    """Move the levels not yet hit to where the measured risk puts them: nearer at once, farther out after a while."""
     rules, episode = draft.state.rules, draft.episode
     plan, instrument = episode.plan, episode.instrument
-    if plan is None or instrument is None or not risk_waits(episode, readings, rules.risk, draft.now):
+    if plan is None or instrument is None or not risk_waits(episode, readings, rules.risk):
         return
-    factor, reasons = tp_factor(readings, rules.risk)
+    factor = _wish(episode, readings, rules.risk)
+    if factor is None:
+        draft.set(risk_wider_since=None)
+        return
+    if factor > episode.risk_factor:
+        since = draft.now if episode.risk_wider_since is None else episode.risk_wider_since
+        if draft.now - since < rules.risk.widen_after_ms:
+            draft.set(risk_wider_since=since)
+            return
     before = episode.risk_factor
     legs = _moved(episode, plan, instrument, factor, rules)
-    draft.set(legs=legs, risk=readings, risk_factor=factor, risk_at=draft.now)
+    draft.set(legs=legs, risk=readings, risk_factor=factor, risk_wider_since=None)
     if legs == episode.legs:
         return
     was, now = (
@@ -54,6 +55,7 @@ def see_risk(draft: Draft, readings: RiskReadings) -> None:
         for some in (episode.legs, legs)
     )
     text = f"risk factor {trimmed(before, 4)} → {trimmed(factor, 4)}: take-profits not yet hit from {was} to {now}"
+    _, reasons = tp_factor(readings, rules.risk)
     draft.tell(
         NoteKind.PLANNED,
         text,
@@ -61,6 +63,16 @@ def see_risk(draft: Draft, readings: RiskReadings) -> None:
         stop=episode.stop,
         reasons="\n".join(reason.text for reason in reasons if reason.before is not None),
     )
+
+
+def _wish(episode: Episode, readings: RiskReadings, rules: RiskRules) -> Decimal | None:
+    """Return the factor the readings ask for where it is not the one in force, give or take the hysteresis."""
+    factor, _ = tp_factor(readings, rules)
+    if abs(factor / episode.risk_factor - ONE) < rules.hysteresis:
+        return None
+    if factor > episode.risk_factor and episode.risk is not None and _gone(episode.risk, readings):
+        return None
+    return factor
 
 
 def placed_legs(legs: Sequence[Leg], calm: Sequence[Leg], factor: Decimal) -> tuple[LegState, ...]:

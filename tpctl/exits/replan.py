@@ -90,7 +90,7 @@ def _take_plan(draft: Draft, event: ContextRead) -> None:
         legs=placed_legs(plan.legs, calm, factor),
         risk=readings_of(event.context),
         risk_factor=factor,
-        risk_at=event.at,
+        risk_wider_since=None,
         stop=plan.stop if episode.stop is None else tighter(episode, episode.stop, plan.stop),
         backstop=episode.backstop or plan.backstop,
         callback=plan.trail.callback if plan.trail and episode.callback is None else episode.callback,

@@ -86,7 +86,7 @@ def stop_factor(readings: RiskReadings | Unavailable, rules: RiskRules) -> tuple
         return ONE, (Reason("stop", "systemic_unavailable", text),)
     if systemic <= rules.systemic_severe:
         return ONE, ()
-    text = f"High systemic risk ({trimmed(systemic, 2)}) → {signed_percent(rules.stop_factor)} stop distance"
+    text = f"High systemic risk ({trimmed(systemic, 3)}) → {signed_percent(rules.stop_factor)} stop distance"
     return rules.stop_factor, (Reason("stop", "systemic_stop", text),)
 
 
@@ -123,6 +123,6 @@ def _skipped(name: str, missing: Unavailable) -> Reason:
 
 
 def _fired(name: str, reading: Decimal, factor: Decimal, part: Decimal) -> Reason:
-    text = f"High {name} ({trimmed(reading, 2)}) → {signed_percent(part)} TP distance"
+    text = f"High {name} ({trimmed(reading, 3)}) → {signed_percent(part)} TP distance"
     code = f"high_{name.lower().replace(' ', '_')}"
     return Reason(_STAGE, code, text, trimmed(factor, 4), trimmed(factor * part, 4))

@@ -266,8 +266,8 @@ class StopRules:
 class RiskRules:
     """How measured risk scales take-profits and stops (exit-rules 11). Thresholds are exclusive.
 
-    Levels that rest follow a change of the factor by at least `hysteresis` (a share of it), and move out again only
-    `widen_interval_ms` after the last change.
+    Levels that rest follow a change of the factor by at least `hysteresis` (a share of it), and move out only when
+    every measurement of the last `widen_after_ms` asked for it.
     """
 
     ess_severe: Decimal = Decimal("2.5")
@@ -290,7 +290,7 @@ class RiskRules:
     calm_factor: Decimal = Decimal("1.10")
     stop_factor: Decimal = Decimal("1.20")
     hysteresis: Decimal = Decimal("0.10")
-    widen_interval_ms: Millis = 900_000
+    widen_after_ms: Millis = 1_800_000
 
     def __post_init__(self) -> None:
         require_positive(
@@ -307,7 +307,7 @@ class RiskRules:
                     "calm_factor",
                     "stop_factor",
                     "hysteresis",
-                    "widen_interval_ms",
+                    "widen_after_ms",
                 )
             }
         )

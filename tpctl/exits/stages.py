@@ -176,7 +176,7 @@ def apply_risk(sketch: Sketch, effect: RiskEffect) -> None:
     if effect.tp_factor == ONE:
         return
     before, after = sketch.scale(effect.tp_factor)
-    text = f"risk factor {trimmed(effect.tp_factor, 4)} → {signed_percent(effect.tp_factor)} TP distance"
+    text = f"TP distances x {trimmed(effect.tp_factor, 4)} for measured risk, once"
     sketch.reasons.append(Reason("risk", "risk_factor", text, before, after))
 
 

@@ -231,7 +231,7 @@ def _planned(data: Facts, reason: str) -> str:
         ]
     )
     ladder = _show(data.get("ladder")) or _show(data.get("line"))
-    head = _joined([f"plan: {ladder}" if ladder else "plan", levels, reason], "; ")
+    head = _joined([f"plan: {ladder}", levels, reason] if ladder else [reason or "plan", levels], "; ")
     reasons = [text for text in _show(data.get("reasons")).split("\n") if text]
     return "\n".join([head, *(f"because {text}" for text in reasons)])
 
