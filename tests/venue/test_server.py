@@ -350,7 +350,7 @@ def test_status_tells_what_is_served() -> None:
             _, body, _ = await client.ask("GET", "/twin/v1/status")
             assert body == {
                 "now": START_MS, "speed": "max", "step": 1, "done": False, "symbols": list(SYMBOLS), "env": "sim",
-                "rights": False,
+                "faults": {}, "rights": False,
             }  # fmt: skip
 
     asyncio.run(scenario())

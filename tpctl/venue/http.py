@@ -1,27 +1,28 @@
 """The REST side of the served exchange: from a request to a `Venue` method and back (binance-usdm 5).
 
 Decides the order of checks (weight, key, signature, time, order count) and which headers an answer carries. User events
-a request caused are sent before its answer is.
+a request caused are sent before its answer is. What a fault makes of a request is carried out here: delayed, lost,
+answered by somebody else.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import msgspec
 from aiohttp import web
 
 from tpctl.exits.units import Millis
 from tpctl.venue.auth import KeyPair, KeyRights, check_key, check_signature, check_time, decode_params
+from tpctl.venue.faults import Fate, answered
 from tpctl.venue.limits import ThrottledError
 from tpctl.venue.params import Params
 from tpctl.venue.refusals import VenueError
 from tpctl.venue.routes import ROUTES
+from tpctl.venue.streams import encoded
 from tpctl.venue.twin import Twin
 
 Answer: TypeAlias = Callable[[Params, Millis], Any]
 Weigh: TypeAlias = Callable[[Params], int]
-
-_encode = msgspec.json.Encoder().encode
 
 
 def _one(_params: Params) -> int:
@@ -38,6 +39,17 @@ def _kline_weight(params: Params) -> int:
     return next((weight for most, weight in ((99, 1), (499, 2), (1000, 5)) if rows <= most), 10)
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, its parameters decoded; `signed` is the text a signature is over, `key` the API key it names."""
+
+    method: str
+    path: str
+    params: Params
+    signed: str
+    key: str | None
+
+
 class RestApi:
     """Answers `/fapi/...`, `/api/v3/ping` and `/api/v3/time`."""
 
@@ -49,7 +61,7 @@ class RestApi:
         # What needs no account: method, weight, and whether the API key is needed.
         self._own: dict[tuple[str, str], tuple[Answer, Weigh, bool]] = {
             ("GET", "v1/ping"): (lambda _params, _now: {}, _one, False),
-            ("GET", "v1/time"): (lambda _params, now: {"serverTime": now + skew_ms}, _one, False),
+            ("GET", "v1/time"): (lambda _params, now: {"serverTime": now + self._ahead_ms}, _one, False),
             ("GET", "v1/klines"): (lambda params, _now: twin.candles.klines(params), _kline_weight, False),
             ("GET", "v1/continuousKlines"): (
                 lambda params, _now: twin.candles.continuous_klines(params),
@@ -61,6 +73,11 @@ class RestApi:
             ("PUT", "v1/listenKey"): (self._extend_key, _one, True),
             ("DELETE", "v1/listenKey"): (self._close_key, _one, True),
         }
+
+    @property
+    def _ahead_ms(self) -> Millis:
+        """How far the exchange's clock is ahead of the market's."""
+        return self._skew_ms + self._twin.faults.clock_offset_ms
 
     def _open_key(self, _params: Params, now: Millis) -> dict[str, str]:
         return {"listenKey": self._twin.keys.open(now)}
@@ -87,50 +104,66 @@ class RestApi:
         try:
             check_key(self._pair, request.headers.get("X-MBX-APIKEY"))
             check_signature(self._pair, query)
-            check_time(decode_params(query), now + self._skew_ms, self._twin.pace.tolerance())
+            check_time(decode_params(query), now + self._ahead_ms, self._twin.pace.tolerance())
         except VenueError as refused:
             refusal = {"code": refused.code, "msg": refused.msg}
-            return web.Response(body=_encode(refusal), status=refused.http_status, content_type="application/json")
-        return web.Response(body=_encode(self._rights.answer(now)), content_type="application/json")
+            return web.Response(body=encoded(refusal), status=refused.http_status, content_type="application/json")
+        return web.Response(body=encoded(self._rights.answer(now)), content_type="application/json")
 
     async def _answer(self, request: web.Request, path: str) -> web.Response:
         query = request.rel_url.raw_query_string
         body = (await request.read()).decode("utf-8", "replace") if request.body_exists else ""
+        params = {**decode_params(body), **decode_params(query)}
+        call = Call(request.method, path, params, query or body, request.headers.get("X-MBX-APIKEY"))
+        fate = self._twin.faults.on_request(self._twin.now, call.method, path, params)
+        await self._twin.pause(fate.delay_ms)
         # From here on nothing waits: a request is handled whole between two steps of the market.
         now = self._twin.now
-        route = ROUTES.get((request.method, path))
-        headers: dict[str, str] = {}
-        try:
-            result = self._result(request, path, query, body, now)
-            status = 200
-        except VenueError as refused:
-            result, status = {"code": refused.code, "msg": refused.msg}, refused.http_status
-            if isinstance(refused, ThrottledError) and refused.retry_after_s is not None:
-                headers["Retry-After"] = str(refused.retry_after_s)
+        status, result, wait_s = self._executed(call, now, fate) if fate.executes else (200, None, None)
         self._twin.flush()
-        headers.update(self._twin.gate.headers(now, order=route is not None and route.order_count > 0))
-        return web.Response(body=_encode(result), status=status, headers=headers, content_type="application/json")
+        route = ROUTES.get((call.method, path))
+        headers = self._twin.gate.headers(now, order=route is not None and route.order_count > 0)
+        reply = answered(fate, status, result)
+        if reply is None:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        await self._twin.pause(reply.back_ms)
+        wait_s = reply.retry_after_s or wait_s
+        if wait_s is not None:
+            headers["Retry-After"] = str(wait_s)
+        kind = "text/html" if fate.answer is not None and not fate.answer.code else "application/json"
+        return web.Response(body=encoded(reply.body), status=reply.status, headers=headers, content_type=kind)
 
-    def _result(self, request: web.Request, path: str, query: str, body: str, now: Millis) -> Any:
-        params = {**decode_params(body), **decode_params(query)}
-        key = request.headers.get("X-MBX-APIKEY")
-        gate = self._twin.gate
-        own = self._own.get((request.method, path))
+    def _executed(self, call: Call, now: Millis, fate: Fate) -> tuple[int, Any, int | None]:
+        """Return status, body and Retry-After of what the exchange itself makes of a request."""
+        try:
+            result = self._result(call, now, fate)
+        except VenueError as refused:
+            wait_s = refused.retry_after_s if isinstance(refused, ThrottledError) else None
+            return refused.http_status, refused.body, wait_s
+        if fate.rejects:
+            self._twin.venue.reject(result["clientAlgoId"])
+        return 200, result, None
+
+    def _result(self, call: Call, now: Millis, fate: Fate) -> Any:
+        gate, params = self._twin.gate, call.params
+        own = self._own.get((call.method, call.path))
         if own is not None:
             handler, weigh, keyed = own
             gate.charge(weigh(params), now)
             if keyed:
-                check_key(self._pair, key)
+                check_key(self._pair, call.key)
             return handler(params, now)
-        route = ROUTES.get((request.method, path))
+        route = ROUTES.get((call.method, call.path))
         if route is None:
             gate.charge(1, now)
-            raise VenueError(-5000, f"Path /fapi/{path}, Method {request.method} is invalid", 404)
+            raise VenueError(-5000, f"Path /fapi/{call.path}, Method {call.method} is invalid", 404)
         gate.charge(route.weight_of(params), now)
         if route.signed:
-            check_key(self._pair, key)
-            check_signature(self._pair, query or body)
-            check_time(params, now + self._skew_ms, self._twin.pace.tolerance())
+            check_key(self._pair, call.key)
+            check_signature(self._pair, call.signed)
+            check_time(params, now + self._ahead_ms, self._twin.pace.tolerance())
         if route.order_count:
             gate.count_orders(route.order_count, now)
-        return self._twin.venue.call(request.method, path, params)
+        return [] if fate.empty else self._twin.venue.call(call.method, call.path, params, lag_ms=fate.lag_ms)

@@ -136,6 +136,11 @@ class ListenKeys:
         self._key: str | None = None
         self._until: Millis = 0
 
+    @property
+    def current(self) -> str | None:
+        """The newest key that was not given up."""
+        return self._key
+
     def open(self, now: Millis) -> str:
         """Return the valid key, extended, or a new one."""
         if self._key is None or now >= self._until:

@@ -51,6 +51,11 @@ class Pace:
         return self.speed is None
 
     @property
+    def standing(self) -> bool:
+        """Whether event time stands still between steps."""
+        return self.speed is None or self._driven
+
+    @property
     def driven(self) -> bool:
         """Whether a client asks for the steps of a market that else moves by itself."""
         return self._driven
@@ -77,6 +82,10 @@ class Pace:
             return 0.0
         since_ms, since_s = (newest, self._moved_s) if self._driven else (self._start_ms, self._start_s)
         return max(0.0, since_s + (upcoming - since_ms) / 1000 / self.speed - self._wall())
+
+    def span_s(self, span_ms: Millis) -> float:
+        """Return how long a span of event time lasts by the wall clock, zero in lockstep."""
+        return 0.0 if self.speed is None else span_ms / 1000 / self.speed
 
     def tolerance(self) -> Tolerance:
         """Return how far off a client's timestamp may be."""

@@ -4,8 +4,8 @@ Decides which address leads where, and who moves the market. It binds to loopbac
 nobody else's business.
 
 Beside the exchange's own addresses there are two of the twin's:
-- GET `/twin/v1/status`: `{"now","speed","step","done","symbols","env":"sim","rights"}`, for a client that looks for its
-  twin.
+- GET `/twin/v1/status`: `{"now","speed","step","done","symbols","env":"sim","faults","rights"}`, for a client that
+  looks for its twin; `faults` tells how often each has struck.
 - websocket `/twin/v1/pace`: lockstep. `{"op":"advance"}` takes the next step (market, trader, user events) when it is
   due, at once at speed max, and sends its frames. From the first word to the end of the connection the market moves at
   no other time. `{"op":"sync"}` only sends waiting user events. Both then send `{"e":"barrier","E":now,"n":b}` on
@@ -28,6 +28,7 @@ from tpctl.exits.errors import UsageError
 from tpctl.exits.units import Millis
 from tpctl.venue.auth import KeyPair, KeyRights
 from tpctl.venue.entries import Entries
+from tpctl.venue.faults import FaultPlan
 from tpctl.venue.http import RestApi
 from tpctl.venue.limits import Limits
 from tpctl.venue.market import Market
@@ -50,9 +51,18 @@ class Served:
         self._told = False
 
     @property
+    def venue(self) -> Venue:
+        """The exchange itself, for checkers in the same process."""
+        return self._twin.venue
+
+    @property
     def status(self) -> dict[str, Any]:
         """What `/twin/v1/status` answers."""
         return _status(self._twin)
+
+    def cut(self) -> None:
+        """Break every data connection, as a network does."""
+        self._twin.hub.close()
 
     async def wait_done(self) -> None:
         """Wait for the market's end; raises what stopped the market, if anything did."""
@@ -80,19 +90,21 @@ async def serve(
     held: bool = False,
     rights: KeyRights | None = None,
     skew_ms: Millis = 0,
+    faults: FaultPlan | None = None,
 ) -> AsyncIterator[Served]:
     """Serve the twin while the context lasts; port 0 takes a free one, speed None is lockstep.
 
     `held` keeps the market where it is until a client asks for its steps, whatever the speed. `rights` are what the key
     may do, which the status then says can be asked for. `skew_ms` is how far the exchange's clock is ahead of the
-    market's.
+    market's. `faults` are asked at every seam; without them nothing goes wrong.
 
     Raises `UsageError` for an address that is not loopback, and `OSError` where the port is taken.
     """
     if not _is_loopback(host):
         raise UsageError(f"address {host!r} is not loopback", "serve the twin on 127.0.0.1")
     pace = Pace(speed, source.start_ms)
-    twin = Twin(venue, source, entries, pace, limits or Limits())
+    plan = faults or FaultPlan({}, 0, start_ms=source.start_ms)
+    twin = Twin(venue, source, entries, pace, limits=limits or Limits(), faults=plan)
     if held:
         twin.take_wheel()
     finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -139,6 +151,7 @@ def _status(twin: Twin) -> dict[str, Any]:
         "done": twin.done,
         "symbols": list(twin.symbols),
         "env": "sim",
+        "faults": dict(twin.faults.dice.counts),
     }
 
 
@@ -181,7 +194,7 @@ def _application(twin: Twin, rest: RestApi, finished: "asyncio.Future[None]", *,
 
             async def data(
                 request: web.Request, category: str = category, combined: bool = combined
-            ) -> web.WebSocketResponse:
+            ) -> web.StreamResponse:
                 return await twin.hub.serve(request, category, combined=combined)
 
             app.router.add_get(f"{prefix}/{form}", data)

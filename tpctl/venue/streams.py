@@ -2,7 +2,7 @@
 
 Decides the order of frames on a connection (market streams by name, then user events, then the barrier), and that no
 client can hold up the market: frames wait in a bounded queue, and a client that does not read is cut off. Each frame is
-encoded once and the same bytes go to every subscriber.
+encoded once and the same bytes go to every subscriber. Faults of connections and of market frames strike here.
 
 Addresses (binance-usdm 2.4, 5.6): `/market`, `/public` and `/private`, each with `/ws` (raw) and `/stream` (wrapped).
 The legacy `/ws` and `/stream` deliver what `/public` does. An unknown stream, one of the wrong address, and a dead
@@ -18,6 +18,7 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from tpctl.exits.units import Millis
+from tpctl.venue.faults import FaultPlan, LinkFault
 from tpctl.venue.frames import Build, Category, MarketFrames
 from tpctl.venue.limits import Limits, ListenKeys
 
@@ -25,7 +26,16 @@ MOST_STREAMS: Final = 1_024
 _PING_S = 180.0
 _MESSAGE_BYTES = 65_536
 
+# A half-open connection is found out by its client's pings, which takes about this long. A client in lockstep has no
+# wall clock to ping by: its connection breaks by itself then.
+_FOUND_OUT_MS = 20_000
+
 _encode = msgspec.json.Encoder().encode
+
+
+def encoded(payload: Any) -> bytes:
+    """Return a message as it is sent; bytes are sent as they are."""
+    return payload if isinstance(payload, bytes) else _encode(payload)
 
 
 class Connection:
@@ -39,8 +49,18 @@ class Connection:
         self.streams: set[str] = set()
         self.listen_keys: tuple[str, ...] = ()
         self.events: frozenset[str] = frozenset()
+        self.deaf = False
+        self.deaf_since: Millis = 0
+        self.silent_until: Millis = 0
+        self.newest = b""
         self._transport = request.transport
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(queue)
+
+    def carry(self, frame: bytes, now: Millis) -> None:
+        """Send a frame of a stream, unless the connection has fallen silent."""
+        if not self.deaf and now >= self.silent_until:
+            self.newest = frame
+            self.send(frame)
 
     def send(self, frame: bytes | None) -> None:
         """Queue a frame, None to close; cut the connection off where the queue is full."""
@@ -68,10 +88,11 @@ class Connection:
 class Hub:
     """All data connections, and the frames of every step."""
 
-    def __init__(self, frames: MarketFrames, keys: ListenKeys, limits: Limits) -> None:
+    def __init__(self, frames: MarketFrames, keys: ListenKeys, limits: Limits, faults: FaultPlan) -> None:
         self._frames = frames
         self._keys = keys
         self._limits = limits
+        self._faults = faults
         self._now: Millis = 0
         self._barrier = 0
         # Dicts keep the order of arrival, which keeps a story the same.
@@ -88,38 +109,74 @@ class Hub:
         """Send what the market streams carry after a step at `at`, end what has lived its time."""
         self._now = at
         self._frames.move(at)
+        for connection in list(self._connections):
+            if connection.deaf and connection.barrier and at - connection.deaf_since >= _FOUND_OUT_MS:
+                connection.abort()
         for stream in sorted(self._builds):
             self._publish(stream, *self._builds[stream])
         expired = self._keys.expire(at)
         if expired is not None:
-            notice = {"e": "listenKeyExpired", "E": at, "listenKey": expired}
-            for connection in self._connections:
-                if expired in connection.listen_keys:
-                    connection.send(_framed(connection, expired, _encode(notice)))
+            self._tell_expired(expired)
         if self._limits.connection_ms is not None:
             for connection in list(self._connections):
                 if at - connection.since >= self._limits.connection_ms:
-                    self._forget(connection)
-                    connection.send(None)
+                    self._end(connection)
 
     def _publish(self, stream: str, category: Category, build: Build) -> None:
         readers = [c for c in self._subscribers[stream] if c.category == category]
         if not readers:
             return
         for payload in build():
-            raw = _encode(payload)
-            wrapped = _wrap(stream, raw)
-            for connection in readers:
-                connection.send(wrapped if connection.combined else raw)
+            for delivery in self._faults.on_frame(self._now, payload):
+                raw = encoded(delivery.payload)
+                wrapped = _wrap(stream, raw)
+                for connection in readers:
+                    connection.carry(wrapped if connection.combined else raw, self._now)
 
-    def publish_user(self, events: Iterable[dict[str, Any]]) -> None:
-        """Send user events, in order, to every connection with the valid key."""
-        for event in events:
-            raw = _encode(event)
-            for connection in self._connections:
-                for key in connection.listen_keys:
-                    if self._keys.valid(key, self._now) and (not connection.events or event["e"] in connection.events):
-                        connection.send(_framed(connection, key, raw))
+    def publish_user(self, kind: str, raw: bytes) -> None:
+        """Send a user event to every connection with the valid key."""
+        for connection in self._connections:
+            for key in connection.listen_keys:
+                if self._keys.valid(key, self._now) and (not connection.events or kind in connection.events):
+                    connection.carry(_framed(connection, key, raw), self._now)
+
+    def strike(self, fault: LinkFault) -> None:
+        """Let a fault happen to the connections."""
+        if fault.kind in {"expire-key", "rotate-key"}:
+            key = self._keys.current
+            self._keys.close()
+            if key is not None and fault.kind == "expire-key":
+                self._tell_expired(key)
+            return
+        for connection in list(self._connections):
+            link = "private" if connection.category == "private" else "market"
+            if fault.link in {link, "both"}:
+                self._strike(connection, fault)
+
+    def _strike(self, connection: Connection, fault: LinkFault) -> None:
+        match fault.kind:
+            case "cut":
+                connection.abort()
+            case "close":
+                self._end(connection)
+            case "silence":
+                connection.silent_until = max(connection.silent_until, self._now + fault.ms)
+            case "half-open":
+                connection.deaf = True
+                connection.deaf_since = self._now
+            case _:
+                for _ in range(fault.frames if connection.newest else 0):
+                    connection.send(connection.newest)
+
+    def _tell_expired(self, key: str) -> None:
+        notice = _encode({"e": "listenKeyExpired", "E": self._now, "listenKey": key})
+        for connection in self._connections:
+            if key in connection.listen_keys:
+                connection.carry(_framed(connection, key, notice), self._now)
+
+    def _end(self, connection: Connection) -> None:
+        self._forget(connection)
+        connection.send(None)
 
     def raise_barrier(self) -> int:
         """Mark in every connection that asked for it that all before it has been sent; return its number."""
@@ -133,8 +190,10 @@ class Hub:
     def _barrier_frame(self) -> bytes:
         return _encode({"e": "barrier", "E": self._now, "n": self._barrier})
 
-    async def serve(self, request: web.Request, category: str, *, combined: bool) -> web.WebSocketResponse:
+    async def serve(self, request: web.Request, category: str, *, combined: bool) -> web.StreamResponse:
         """Answer a websocket request and stay with it until it ends."""
+        if self._faults.in_maintenance(self._now):
+            return web.Response(status=502)
         connection = Connection(request, category, combined=combined, since=self._now, queue=self._limits.queue)
         tail = request.match_info.get("tail", "")
         named = request.query.get("streams", "") if combined else tail
@@ -142,7 +201,7 @@ class Hub:
             named_keys = [*request.query.getall("listenKey", []), *tail.split("/")]
             connection.listen_keys = tuple(dict.fromkeys(filter(None, named_keys)))
             connection.events = frozenset(filter(None, request.query.get("events", "").split("/")))
-        socket = web.WebSocketResponse(heartbeat=_PING_S, compress=False, max_msg_size=_MESSAGE_BYTES)
+        socket = web.WebSocketResponse(heartbeat=_PING_S, autoping=False, compress=False, max_msg_size=_MESSAGE_BYTES)
         await socket.prepare(request)
         self._connections[connection] = None
         self._subscribe(connection, filter(None, named.split("/")))
@@ -151,8 +210,12 @@ class Hub:
         writer = asyncio.create_task(connection.write(socket))
         try:
             async for message in socket:
+                if connection.deaf:
+                    continue
                 if message.type is WSMsgType.TEXT:
                     connection.send(self._answer(connection, message.data))
+                elif message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
         finally:
             self._forget(connection)
             writer.cancel()

@@ -4,7 +4,7 @@ from tpctl.venue.faults.acts import Act
 from tpctl.venue.faults.catalog import CATALOG, FaultKind, Seam, describe_faults, parse_faults
 from tpctl.venue.faults.dice import Dice
 from tpctl.venue.faults.fates import UNTOUCHED, Canned, Delivery, Fate, LinkFault, Struck
-from tpctl.venue.faults.perform import Reply, perform
+from tpctl.venue.faults.perform import Reply, answered, perform
 from tpctl.venue.faults.plan import FaultPlan
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Reply",
     "Seam",
     "Struck",
+    "answered",
     "describe_faults",
     "parse_faults",
     "perform",

@@ -18,7 +18,7 @@ class Dice:
     """Draws for the faults in `rates`, from `start_ms` on and before `stop_ms`.
 
     `kept` limits what really strikes to these (name, number) pairs; the draws are made all the same. `struck` lists
-    what did strike, `counts` how often by name.
+    what did strike, all of it or at least the `remembered` newest, `counts` how often by name.
     """
 
     def __init__(
@@ -29,6 +29,7 @@ class Dice:
         start_ms: Millis,
         stop_ms: Millis | None = None,
         kept: Container[tuple[str, int]] | None = None,
+        remembered: int | None = None,
     ) -> None:
         unknown = [name for name in rates if name not in CATALOG]
         if unknown:
@@ -38,6 +39,7 @@ class Dice:
         self.struck: list[Struck] = []
         self._stop_ms = stop_ms
         self._kept = kept
+        self._remembered = remembered
         self._drawn: Counter[str] = Counter()
         self._seed = seed
         self._of: dict[str, random.Random] = {}
@@ -84,4 +86,6 @@ class Dice:
         self.counts[name] += 1
         self._of[name] = random.Random(f"{self._seed}:{name}:{number}")  # noqa: S311
         self.struck.append(Struck(at, name, number))
+        if self._remembered is not None and len(self.struck) > 2 * self._remembered:
+            del self.struck[: -self._remembered]
         return True

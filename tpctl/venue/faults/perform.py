@@ -1,6 +1,7 @@
-"""Carries out the fate of a request on a `Venue` in the same process, for callers without sockets.
+"""Carries out the fate of a request: what the exchange does, and what the client gets to see of it.
 
-The served twin does the same around its own checks of key, signature and weight.
+`perform` is for callers without sockets. The served twin executes by itself, behind its checks of key, signature and
+weight, and takes what comes back from `answered`.
 """
 
 import json
@@ -29,6 +30,11 @@ def perform(venue: Venue, fate: Fate, method: str, path: str, params: Params) ->
     status, body = 200, None
     if fate.executes:
         status, body = _executed(venue, fate, method, path, params)
+    return answered(fate, status, body)
+
+
+def answered(fate: Fate, status: int, body: Any) -> Reply | None:
+    """Return what comes back of an answer, None for nothing."""
     if fate.lost:
         return None
     if fate.answer is not None:

@@ -51,8 +51,9 @@ class FaultPlan:
     """The faults of one story.
 
     `rates` are shares or frequencies by name (`catalog.parse_faults`). Faults strike from `start_ms` on and before
-    `stop_ms`; an outage that has begun goes on to its end. `kept` leaves only single strikes in (see `Dice`). `dice`
-    tells what struck; `clock_offset_ms` is how far the exchange's clock has jumped from where it was.
+    `stop_ms`; an outage that has begun goes on to its end. `kept` leaves only single strikes in, `remembered` bounds
+    what is told of them (see `Dice`). `dice` tells what struck; `clock_offset_ms` is how far the exchange's clock has
+    jumped from where it was.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class FaultPlan:
         start_ms: Millis,
         stop_ms: Millis | None = None,
         kept: Container[tuple[str, int]] | None = None,
+        remembered: int | None = None,
     ) -> None:
-        self.dice = Dice(rates, seed, start_ms=start_ms, stop_ms=stop_ms, kept=kept)
+        self.dice = Dice(rates, seed, start_ms=start_ms, stop_ms=stop_ms, kept=kept, remembered=remembered)
         self.clock_offset_ms: Millis = 0
         self._until: dict[str, Millis] = {}
         self._prices = Prices(self.dice)
