@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -106,3 +106,36 @@ def test_nobody_waits_for_a_measurement_outside_lockstep(tmp_path: Path) -> None
     assert meter.count == 0
     assert desk.watch is not None
     assert desk.watch.state.episodes[XRP].protected
+
+
+def test_market_readings_that_go_missing_and_come_back_are_told_once(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path)
+    blind = replace(CALM, ess=Unavailable("the candles are too old"))
+    desk.run(*still("2.5", 9), risk=Meter(desk.clock, [CALM, blind, blind, blind, CALM, CALM]))
+
+    told = [note.reason for note in desk.notes if note.kind in {NoteKind.DEGRADED, NoteKind.RECOVERED}]
+    assert told == [
+        "ESS is not measured: the candles are too old; its factor is skipped",
+        "risk is measured again",
+    ]
+
+
+def test_a_book_without_a_correlation_is_no_fault(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path)
+    alone = replace(CALM, correlation=Unavailable("one position"), heat=Unavailable("one position"))
+    desk.run(*still("2.5", 4), risk=Meter(desk.clock, [alone]))
+
+    assert desk.told(NoteKind.DEGRADED) == []
+
+
+def test_readings_that_grow_too_old_are_told_though_no_measurement_ends(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path)
+    meter = Meter(desk.clock, [CALM], every_ms=10**9)
+
+    def grow_old() -> None:
+        meter.newest = replace(CALM, ess=Unavailable("risk was last measured 61 s ago"))
+
+    desk.run(*still("2.5", 3), grow_old, *still("2.5", 3), risk=meter)
+
+    told = [note.reason for note in desk.told(NoteKind.DEGRADED)]
+    assert told == ["ESS is not measured: risk was last measured 61 s ago; its factor is skipped"]

@@ -26,8 +26,9 @@ from tpctl.exits.draft import STALE_MS
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
 from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
 from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
-from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
+from tpctl.exits.model import Note, NoteKind, PositionKey, RiskReadings, Scalar
 from tpctl.exits.quiet import loud_first
 from tpctl.exits.requests import Outcome, Request, RequestAnswer, answer_in
 from tpctl.exits.units import Millis
@@ -118,6 +119,8 @@ class Watch:
         self._judging: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
         self._risk_failed = False
+        # The market's readings told to be missing; None before the first measurement.
+        self._unmeasured: frozenset[str] | None = None
         self._read_reason: str | None = None
         self._read_at: Millis | None = None
         self._reads = 0
@@ -430,6 +433,8 @@ class Watch:
         idle = self._measuring is None or self._measuring.done()
         if risk is not None and idle and not self._terms.lockstep and risk.due():
             self._measuring = self._begin(self._measure(risk))
+        if risk is not None and self._unmeasured is not None and self._tell_unmeasured(risk.current()):
+            self._inbox.put_nowait((RiskRead(self._clock.now(), risk.current()),))
 
     async def _measure(self, risk: RiskMeter) -> None:
         try:
@@ -441,7 +446,28 @@ class Watch:
             self._risk_failed = True
             return
         self._risk_failed = False
-        self._inbox.put_nowait((RiskRead(self._clock.now(), risk.current()),))
+        self._unmeasured = self._unmeasured or frozenset()
+        readings = risk.current()
+        self._inbox.put_nowait((RiskRead(self._clock.now(), readings),))
+        self._tell_unmeasured(readings)
+
+    def _tell_unmeasured(self, readings: RiskReadings) -> bool:
+        """Say when the market's readings stop being measured, or are too old, and when they are there again.
+
+        Return whether something was said. Those of the book are not: one position alone has no correlation.
+        """
+        market = {"ESS": readings.ess, "systemic risk": readings.systemic}
+        missing = {name: value.reason for name, value in market.items() if isinstance(value, Unavailable)}
+        if self._unmeasured == missing.keys():
+            return False
+        worse = missing.keys() - (self._unmeasured or frozenset())
+        self._unmeasured = frozenset(missing)
+        if worse:
+            text = "; ".join(f"{name} is not measured: {missing[name]}" for name in market if name in worse)
+            self._say(NoteKind.DEGRADED, f"{text}; its factor is skipped")
+        else:
+            self._say(NoteKind.RECOVERED, "risk is measured again")
+        return True
 
     def _watch_halt(self, now: Millis) -> None:
         halt = self._halted()
