@@ -317,6 +317,15 @@ def test_a_symbol_the_recording_lacks_is_refused(capsys: pytest.CaptureFixture[s
     assert seen.err.startswith("error: symbol 'NOPEUSDT' is in none of the files\n")
 
 
+def test_a_symbol_the_exchange_does_not_list_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = Seen(capsys, "BTCUSDT", "NOPEUSDT")
+
+    assert seen.code == ExitCode.INPUTS
+    assert seen.err == (
+        "error: the exchange lists no symbol 'NOPEUSDT'\nhint: check the symbol and the profile's env\n"
+    )
+
+
 def test_a_backtest_prints_its_tests(capsys: pytest.CaptureFixture[str], shared_data: Path) -> None:
     files = ("--data", str(shared_data / "bars_1h_last_2019_2025-04.parquet"))
     funding = ("--funding", str(shared_data / "funding_2019_2025-04.parquet"))

@@ -88,7 +88,14 @@ async def _exchange(options: RiskOptions, env: Env, stack: AsyncExitStack) -> tu
 
 
 async def measure_exchange(options: RiskOptions, desk: Desk, progress: Progress | None) -> Measurement:
-    """Return what the profile's exchange shows: the usual basket, the open book, the account."""
+    """Return what the profile's exchange shows: the usual basket, the open book, the account.
+
+    Raises `InputsError` for a named symbol that the exchange does not list.
+    """
+    listed = await desk.reader.instruments() if options.symbols else {}
+    unknown = next((symbol for symbol in options.symbols if symbol not in listed), None)
+    if unknown is not None:
+        raise InputsError(f"the exchange lists no symbol {unknown!r}", "check the symbol and the profile's env")
     stops = await _resting(desk.reader)
     context = RiskContext(
         desk.reader,
