@@ -118,7 +118,10 @@ def test_a_position_without_a_size_is_planned_at_the_documented_one_and_says_so(
     sheet = idea(notional=None)
 
     assert sheet.notional == 1000
-    assert [reason.code for reason in sheet.reasons if reason.stage == "inputs"] == ["size_assumed"]
+    assert [reason.code for reason in sheet.reasons if reason.stage == "inputs"] == [
+        "size_assumed",
+        "fees_assumed",
+    ]
 
 
 def test_an_isolated_position_is_backed_by_its_initial_margin() -> None:
