@@ -24,6 +24,7 @@ complete -c tpctl -n '__fish_seen_subcommand_from watch' -l replay -r -F -d 'Sho
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l lines -d 'Print one line per event, on a terminal too, instead of the dashboard.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l ascii -d 'Draw the dashboard with ASCII signs only.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l jsonl -d 'Print events as JSON lines (tpctl.event/1).'
+complete -c tpctl -n '__fish_seen_subcommand_from watch' -l metrics-port -x -d 'Serve figures for Prometheus on 127.0.0.1:N.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -s p -l profile -x -a 'sim demo live' -d 'Profile to use. [default: sim]'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -s c -l config -r -F -d 'Configuration file, instead of the default one.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l state-dir -x -a '(__fish_complete_directories)' -d 'Directory of the journal, the lock and HALT.'

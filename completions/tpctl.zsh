@@ -47,6 +47,7 @@ _tpctl() {
                 '--lines[Print one line per event, on a terminal too, instead of the dashboard.]' \
                 '--ascii[Draw the dashboard with ASCII signs only.]' \
                 '--jsonl[Print events as JSON lines (tpctl.event/1).]' \
+                '--metrics-port=[Serve figures for Prometheus on 127.0.0.1\:N.]:N: ' \
                 '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
                 '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
                 '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \

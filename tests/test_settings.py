@@ -15,6 +15,7 @@ from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Ratio
 from tpctl.settings.load import load
 from tpctl.settings.schema import Env, InputValues, Origin, Settings, Source
+from tpctl.settings.spell import spelled
 from tpctl.settings.values import parse_duration, show_duration
 
 
@@ -322,3 +323,37 @@ def test_a_duration_survives_its_spelling(length: int) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(InputsError):
         parse_duration(text, "duration")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[notify]\nwebhook = "hooks.example.com"', "is not an address"),
+        ('[notify]\nevents = ["stop_hits"]', "is no event"),
+        ("[notify]\ncommand = []", "is empty"),
+        ('[notify]\nheartbeat_interval = "10ms"', "below one second"),
+        ("[telemetry]\nlog_size = 10", "too small"),
+        ("[telemetry]\nmetrics_port = 70000", "is no port"),
+        ('[telemetry]\nprometheus_interval = "1ms"', "below one second"),
+    ],
+)
+def test_what_leaves_beside_the_output_is_checked(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load(file, None, None)
+
+
+def test_addresses_are_spelled_without_what_could_be_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        '[notify]\nwebhook = "https://who:s3cret@hooks.example.com/s3cret?key=s3cret"\n'
+        'ntfy = "https://ntfy.sh/s3cret"\nheartbeat = "https://hc-ping.com/s3cret"\n'
+        'apprise = ["tgram://s3cret/s3cret"]\ncommand = ["curl", "https://x.example/s3cret"]\n'
+    )
+
+    table = spelled(load(file, None, None))
+
+    assert "s3cret" not in str(table)
+    assert table["notify"]["webhook"] == "https://hooks.example.com/…"  # type: ignore[index]
+    assert table["notify"]["command"] == ["curl", "…"]  # type: ignore[index]

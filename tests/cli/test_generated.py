@@ -150,12 +150,13 @@ def test_ci_runs_the_commands_the_readme_gives(repository: Path, readme: str) ->
 
 
 def test_the_readmes_configuration_loads(readme: str, tmp_path: Path) -> None:
-    found = re.search(r"^<!-- example: config -->\n```toml\n(.+?)```$", readme, re.MULTILINE | re.DOTALL)
-    assert found is not None
+    found = re.findall(r"^<!-- example: config -->\n```toml\n(.+?)```$", readme, re.MULTILINE | re.DOTALL)
+    assert len(found) > 1
     file = tmp_path / "config.toml"
-    file.write_text(found.group(1))
+    file.write_text("\n".join(found))
 
     settings = load(file, "main")
 
     assert settings.profile.allow_live
     assert settings.watch.reconcile_interval_ms == 30_000
+    assert settings.notify.wanted

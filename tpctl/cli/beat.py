@@ -38,6 +38,7 @@ class Beat:
         clock: Clock,
         paused: Callable[[], bool],
         recording: str | None,
+        also: Callable[[Pulse], None],
     ) -> None:
         self._writer = writer
         self._watch = watch
@@ -49,6 +50,7 @@ class Beat:
         self._moved = (0, time.monotonic())
         self._paused = paused
         self._recording = recording
+        self._also = also
         self._started_at = _wall()
         self._host = socket.gethostname().partition(".")[0]
         self._place = urlsplit(exchange.endpoints.rest).netloc
@@ -67,29 +69,29 @@ class Beat:
     def write(self, ended: str = "") -> None:
         """Write one pulse."""
         budget = self._exchange.budget
-        self._writer.write(
-            Pulse(
-                at=self._watch.now,
-                written_at=_wall(),
-                started_at=self._started_at,
-                pid=os.getpid(),
-                profile=self._profile,
-                env=self._exchange.endpoints.env,
-                mode=self._mode,
-                host=self._host,
-                exchange=self._place,
-                skew_ms=self._clock.now() - _wall() if isinstance(self._clock, ExchangeClock) else None,
-                feed_age_ms=self._feed_age(),
-                budget=(budget.used_weight, budget.weight_limit),
-                blocked=budget.blocked,
-                halt=self._watch.halt,
-                paused=self._paused(),
-                rejected=self._watch.rejected,
-                recording=self._recording,
-                ended=ended,
-                marks=marks_of(self._watch.state),
-            )
+        pulse = Pulse(
+            at=self._watch.now,
+            written_at=_wall(),
+            started_at=self._started_at,
+            pid=os.getpid(),
+            profile=self._profile,
+            env=self._exchange.endpoints.env,
+            mode=self._mode,
+            host=self._host,
+            exchange=self._place,
+            skew_ms=self._clock.now() - _wall() if isinstance(self._clock, ExchangeClock) else None,
+            feed_age_ms=self._feed_age(),
+            budget=(budget.used_weight, budget.weight_limit),
+            blocked=budget.blocked,
+            halt=self._watch.halt,
+            paused=self._paused(),
+            rejected=self._watch.rejected,
+            recording=self._recording,
+            ended=ended,
+            marks=marks_of(self._watch.state),
         )
+        self._writer.write(pulse)
+        self._also(pulse)
 
     def _feed_age(self) -> Millis | None:
         """Return the real time since the last market data; a twin's is that of the last step."""

@@ -44,6 +44,7 @@ class WatchOptions:
     attach: bool = False
     record: Path | None = None
     replay: Path | None = None
+    metrics_port: int | None = None
 
     def __post_init__(self) -> None:
         window(self.since, self.until)
@@ -66,6 +67,7 @@ class WatchOptions:
             "--record": self.record is not None,
             "--arm": self.arm,
             "--once": self.once,
+            "--metrics-port": self.metrics_port is not None,
             "--for": self.stop_after is not None,
             "--venue": self.venue is not None,
             "--policy": self.policy is not None,

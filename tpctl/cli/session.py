@@ -38,11 +38,11 @@ from tpctl.engine.memory import load_state, position_row
 from tpctl.exits.episode import Scope, State
 from tpctl.exits.errors import ExitCode, InputsError, UsageError
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.model import PositionKey, PositionMode
+from tpctl.exits.model import Note, PositionKey, PositionMode
 from tpctl.exits.units import Millis, Price
 from tpctl.ports import AccountReader, Feed
 from tpctl.settings.load import load
-from tpctl.settings.schema import Env, InputSettings, InputValues, Settings
+from tpctl.settings.schema import Env, InputSettings, InputValues, NotifySettings, Settings, TelemetrySettings
 from tpctl.views.streams import Story
 
 if TYPE_CHECKING:
@@ -266,6 +266,7 @@ async def _assemble(
 ) -> "tuple[Watch, BinanceReader, Beat]":
     """Put the parts of one run together."""
     from tpctl.adapters.binance.client import BinanceExchange, ShadowExchange
+    from tpctl.cli.outside import Outside
     from tpctl.engine.context import ContextSource
     from tpctl.engine.scorekeeper import Scorekeeper
     from tpctl.engine.watch import Watch, WatchTerms
@@ -295,6 +296,17 @@ async def _assemble(
     scores = Scorekeeper(journal, MetricsFile(metrics_path(state_dir, None, os.environ)), new_world=account.embedded)
     scores.publish()
     modes = "armed" if armed else "shadow"
+    # A one-shot tells what it did to whoever asked for it, and nobody else.
+    around = settings if pin is None else replace(settings, notify=NotifySettings(), telemetry=TelemetrySettings())
+    outside = Outside(around, modes, options.metrics_port, teller.warn)
+    stack.callback(outside.close)
+    if outside.port is not None:
+        teller.warn(f"figures for Prometheus: http://127.0.0.1:{outside.port}/metrics\n")
+
+    def tell(note: Note, seq: int) -> None:
+        teller.tell(note, seq)
+        outside.tell(note, seq)
+
     recorder = None
     if options.record is not None:
         recorder = Recorder.create(
@@ -317,7 +329,7 @@ async def _assemble(
         ),
         clock=link.clock,
         scores=scores,
-        tell=teller.tell,
+        tell=tell,
         terms=WatchTerms(
             env=account.env.value,
             mode=modes,
@@ -342,6 +354,7 @@ async def _assemble(
         clock=link.clock,
         paused=lambda: operator.paused,
         recording=None if options.record is None else options.record.name,
+        also=lambda pulse: outside.beat(pulse, watch.summary()),
     )
     return watch, exchange, beat
 

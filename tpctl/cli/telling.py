@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from io import UnsupportedOperation
 
@@ -40,6 +41,12 @@ class Teller:
             self._story.tell(note, seq)
         except OSError:
             self.silenced = True
+
+    def warn(self, text: str) -> None:
+        """Say something beside the story, where it does not run into a dashboard."""
+        if not self.on_screen:
+            with suppress(OSError):
+                sys.stderr.write(text)
 
     def close(self) -> None:
         """End; wait for a reader that reads, not for one that does not."""

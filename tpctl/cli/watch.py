@@ -32,6 +32,7 @@ from tpctl.cli.options import (
     existing_files,
     parse_confidence,
     parse_length,
+    parse_port,
     parse_volatility,
 )
 from tpctl.cli.runs import WatchOptions
@@ -122,6 +123,12 @@ def watch(
     ] = False,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw the dashboard with ASCII signs only.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print events as JSON lines (tpctl.event/1).")] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port", metavar="N", parser=parse_port, help="Serve figures for Prometheus on 127.0.0.1:N."
+        ),
+    ] = None,
     profile: ProfileOption = None,
     config: ConfigOption = None,
     state_dir: StateDirOption = None,
@@ -158,6 +165,7 @@ def watch(
         confidence=confidence,
         volatility=volatility,
         policy=policy,
+        metrics_port=metrics_port,
         lines=lines,
         ascii=ascii_only,
         attach=attach,

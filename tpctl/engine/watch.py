@@ -213,7 +213,7 @@ class Watch:
                 await self._feed.close()
         if self._failure is not None:
             raise self._failure
-        return self._summarise()
+        return self.summary()
 
     async def _apply_urgently(self, batch: Sequence[Event]) -> None:
         """Apply a batch so that an order leaves before what does not matter to it is looked at.
@@ -564,7 +564,7 @@ class Watch:
                         self._inbox.task_done()
                     if self._lanes.running:
                         await asyncio.wait(set(self._lanes.running), return_when=asyncio.FIRST_COMPLETED)
-        summary = self._summarise()
+        summary = self.summary()
         self._say(
             NoteKind.STOPPED,
             summary.reason,
@@ -575,7 +575,8 @@ class Watch:
             naked_ms=summary.naked_ms,
         )
 
-    def _summarise(self) -> Summary:
+    def summary(self) -> Summary:
+        """Return how things stand: what the run would end with now."""
         episodes = [e for e in self.state.episodes.values() if e.phase is not Phase.FLAT]
         resting = sum(order.state is OrderState.LIVE for e in episodes for order in e.orders)
         naked = self._naked_ms + sum(e.naked_ms for e in episodes)

@@ -68,6 +68,8 @@ def load(path: Path | None = None, profile: str | None = None, state_dir: Path |
         watch=found.watch,
         path=file if rules is not None else None,
         origins=origins,
+        notify=found.notify,
+        telemetry=found.telemetry,
     )
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tpctl.exits.errors import ConfigError
-from tpctl.exits.model import Regime
+from tpctl.exits.model import NoteKind, Regime
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Millis, Ratio
 
@@ -105,6 +105,72 @@ class WatchSettings:
                 raise ConfigError(f"{short} is below one second", f'set {short} = "1s" or longer')
 
 
+# What a person wants to be told of wherever he is: losses of protection and their end, and what positions came to.
+NOTIFIED = ("degraded", "recovered", "halted", "stop_hit", "tp_hit", "closed", "rejected", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """`[notify]`: where events go beside the screen, which, and how often the same one may.
+
+    `command` is run with the event as JSON on its standard input, `{text}` in its arguments replaced by the sentence.
+    `webhook` takes the JSON by POST, `ntfy` is a topic's address, `apprise` are addresses of that library (an extra).
+    `heartbeat` is an address asked for while the loop lives.
+    """
+
+    command: tuple[str, ...] | None = None
+    webhook: str | None = None
+    ntfy: str | None = None
+    apprise: tuple[str, ...] = ()
+    events: tuple[str, ...] = NOTIFIED
+    debounce_ms: Millis = 300_000
+    heartbeat: str | None = None
+    heartbeat_interval_ms: Millis = 60_000
+
+    def __post_init__(self) -> None:
+        if self.command is not None and not self.command:
+            raise ConfigError("'command' is empty", "write the program and its arguments as a list")
+        for name in ("webhook", "ntfy", "heartbeat"):
+            address = getattr(self, name)
+            if address is not None and not address.startswith(("http://", "https://")):
+                raise ConfigError(f"{name!r} is not an address", "begin it with https://")
+        known = [kind.value for kind in NoteKind]
+        unknown = next((kind for kind in self.events if kind not in known), None)
+        if unknown is not None:
+            raise ConfigError(f"{unknown!r} is no event", f"choose from: {', '.join(known)}")
+        if self.heartbeat_interval_ms < 1_000:
+            raise ConfigError("heartbeat_interval is below one second", 'set heartbeat_interval = "60s"')
+
+    @property
+    def wanted(self) -> bool:
+        """Whether events go anywhere."""
+        return bool(self.command or self.webhook or self.ntfy or self.apprise)
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """`[telemetry]`: a log of all events as JSON lines, kept in `log_files` files of `log_size` bytes, and figures.
+
+    `prometheus_file` is written for the textfile collector every `prometheus_interval`; `metrics_port` serves the same
+    on this machine's loopback address.
+    """
+
+    log_file: Path | None = None
+    log_size: int = 10_000_000
+    log_files: int = 5
+    prometheus_file: Path | None = None
+    prometheus_interval_ms: Millis = 15_000
+    metrics_port: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.log_size < 10_000 or self.log_files < 1:
+            raise ConfigError("log_size or log_files is too small", "give at least 10000 bytes and one file")
+        if self.prometheus_interval_ms < 1_000:
+            raise ConfigError("prometheus_interval is below one second", 'set prometheus_interval = "15s"')
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65_535:
+            raise ConfigError(f"metrics_port '{self.metrics_port}' is no port", "give one from 1 to 65535")
+
+
 @dataclass(frozen=True, slots=True)
 class FileSettings:
     """The whole configuration file: its sections are these fields."""
@@ -113,6 +179,8 @@ class FileSettings:
     inputs: InputSettings = field(default_factory=InputSettings)
     exits: ExitRules = field(default_factory=ExitRules)
     watch: WatchSettings = field(default_factory=WatchSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
 class Source(StrEnum):
@@ -143,6 +211,8 @@ class Settings:
     watch: WatchSettings
     path: Path | None
     origins: Mapping[str, Origin]
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     def origin(self, key: str) -> Origin:
         """Return where the value at a dotted key path came from."""

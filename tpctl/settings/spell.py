@@ -4,26 +4,52 @@ What is left at None has no spelling and is left out; milliseconds are durations
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tpctl.exits.units import Ratio, trimmed
-from tpctl.settings.schema import Settings
+from tpctl.settings.schema import NotifySettings, Settings
 from tpctl.settings.values import show_duration
 
 Table = dict[str, object]
 
 
 def spelled(settings: Settings) -> Table:
-    """Return the tables of a file that would give these settings, with the profile in force alone."""
+    """Return the tables of a file that would give these settings, with the profile in force alone.
+
+    Of addresses that are told events only scheme and host are left: what is behind them is as good as a password.
+    """
     return {
         "profiles": {settings.name: table_of(settings.profile)},
         "inputs": table_of(settings.inputs),
         "exits": table_of(settings.exits),
         "watch": table_of(settings.watch),
+        "notify": table_of(_masked(settings.notify)),
+        "telemetry": table_of(settings.telemetry),
     }
+
+
+def _masked(notify: NotifySettings) -> NotifySettings:
+    """Return the settings without what could be a secret: who knows such an address may post to it (I20)."""
+    return replace(
+        notify,
+        command=None if notify.command is None else (notify.command[0], *(["…"] if notify.command[1:] else [])),
+        webhook=_host_of(notify.webhook),
+        ntfy=_host_of(notify.ntfy),
+        heartbeat=_host_of(notify.heartbeat),
+        # In most of apprise's addresses the token stands where others have a host.
+        apprise=tuple(f"{address.partition('://')[0]}://…" for address in notify.apprise),
+    )
+
+
+def _host_of(address: str | None) -> str | None:
+    if address is None:
+        return None
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname}/…"
 
 
 def table_of(record: object) -> Table:

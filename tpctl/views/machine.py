@@ -30,7 +30,12 @@ def rfc3339(at: Millis) -> str:
 
 
 def event_line(note: "Note", seq: int) -> str:
-    """Return a note as one line of `tpctl.event/1`; `seq` is the number of the event in the journal.
+    """Return a note as one line of `tpctl.event/1`; `seq` is the number of the event in the journal."""
+    return _line(event_fields(note, seq))
+
+
+def event_fields(note: "Note", seq: int) -> dict[str, object]:
+    """Return a note as the plain JSON values of `tpctl.event/1`.
 
     An integer under a key that ends in `_at` is a time; `reasons` is a list.
     """
@@ -47,7 +52,7 @@ def event_line(note: "Note", seq: int) -> str:
         if name in _OWN_FIELDS:
             raise ValueError(f"note data of {note.kind} may not carry {name!r}")
         record[name] = _field(name, value)
-    return _line(record)
+    return record
 
 
 def document(  # noqa: PLR0917 - the envelope's fields, in its order
