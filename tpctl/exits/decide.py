@@ -310,7 +310,9 @@ def _on_snapshot(state: State, event: Snapshot) -> Decision:
         orders = tuple(order for order in event.orders if _key_of(order) == key)
         take = partial(take_read, at=event.at, orders=orders, position=seen.get(key))
         decision = _then(decision, _each(decision.state, (key,), event.at, take))
-    return _then(decision, sweep_orphans(decision.state, event, seen.keys()))
+    decision = _then(decision, sweep_orphans(decision.state, event, seen.keys()))
+    # Here and not with the next frame of marks, where an order may be waiting behind a hundred positions.
+    return _quieten(decision, {key.symbol for key in decision.state.episodes}, event.at)
 
 
 def _then(first: Decision, second: Decision) -> Decision:
