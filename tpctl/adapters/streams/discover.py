@@ -1,5 +1,6 @@
 """Which pace a twin is served at, which it says at /twin/v1/status."""
 
+import os
 from dataclasses import dataclass
 
 import aiohttp
@@ -52,7 +53,8 @@ async def discover(url: str) -> TwinStatus:
             status = response.status
             body = await response.read()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        reason = type(error).__name__
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number).lower() if number else type(error).__name__
     else:
         if status == 200:
             return _parsed(url, body)
