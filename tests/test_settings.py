@@ -13,6 +13,7 @@ from tpctl.exits.errors import ConfigError, InputsError
 from tpctl.exits.model import Policy, Regime
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Ratio
+from tpctl.settings.changes import changes, live_part
 from tpctl.settings.load import load
 from tpctl.settings.schema import Env, InputValues, Origin, Settings, Source
 from tpctl.settings.spell import spelled
@@ -357,3 +358,36 @@ def test_addresses_are_spelled_without_what_could_be_a_secret(tmp_path: Path) ->
     assert "s3cret" not in str(table)
     assert table["notify"]["webhook"] == "https://hooks.example.com/…"  # type: ignore[index]
     assert table["notify"]["command"] == ["curl", "…"]  # type: ignore[index]
+
+
+def test_two_readings_differ_setting_by_setting(config: Any) -> None:
+    old = config("[inputs.symbols.XRPUSDT]\nconfidence = 0.5\n[exits.ladder]\nsplit = [0.3, 0.3, 0.4]\n")
+    new = config(
+        '[exits.ladder]\nsplit = [0.4, 0.3, 0.3]\n[watch]\nrisk = false\nreconcile_interval = "1m"\n'
+        '[profiles.sim]\nstate_dir = "/tmp/elsewhere"\n',
+    )
+
+    assert [(str(change), change.live) for change in changes(old, new)] == [
+        ("exits.ladder.split 0.3, 0.3, 0.4 → 0.4, 0.3, 0.3", True),
+        ("inputs.symbols.XRPUSDT.confidence 0.5 → unset", True),
+        ("profiles.sim.state_dir unset → /tmp/elsewhere (needs a restart)", False),
+        ("watch.reconcile_interval 30s → 1m", True),
+        ("watch.risk true → false (needs a restart)", False),
+    ]
+    assert changes(old, old) == []
+
+
+def test_what_was_taken_differs_no_more_and_the_rest_still_does(config: Any) -> None:
+    old = config("")
+    new = config('[exits.trail]\ncallback = "1%"\n[watch]\nrisk = false\nmark_max_age = "5s"\n')
+
+    assert [change.key for change in changes(live_part(old, new), new)] == ["watch.risk"]
+
+
+def test_an_address_that_changed_is_told_and_not_shown(config: Any) -> None:
+    old = config('[notify]\nwebhook = "https://hooks.example.com/s3cret1"\n')
+    new = config('[notify]\nwebhook = "https://hooks.example.com/s3cret2"\n')
+
+    (change,) = changes(old, new)
+
+    assert str(change) == "notify.webhook https://hooks.example.com/… → (not shown) (needs a restart)"

@@ -12,7 +12,7 @@ from tpctl.exits.errors import ExitCode
 
 @dataclass
 class FakeSession:
-    """Stands where `tpctl.cli.session` stands: keeps the options, and does what a test tells it to."""
+    """Stands where `cli.session` and `cli.serving` stand: keeps the options, and does what a test tells it to."""
 
     asked: list[Any] = field(default_factory=list)
     does: Any = None
@@ -25,8 +25,8 @@ class FakeSession:
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
     fake = FakeSession()
-    module = ModuleType("tpctl.cli.session")
-    module.run_watch = fake.run  # type: ignore[attr-defined]  # a module built for the test
-    module.run_venue = fake.run  # type: ignore[attr-defined]  # a module built for the test
-    monkeypatch.setitem(sys.modules, "tpctl.cli.session", module)
+    for name, function in (("session", "run_watch"), ("serving", "run_venue")):
+        module = ModuleType(f"tpctl.cli.{name}")
+        setattr(module, function, fake.run)
+        monkeypatch.setitem(sys.modules, f"tpctl.cli.{name}", module)
     return fake

@@ -26,6 +26,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         self._size(columns, rows)
         self.shown = ""
+        self._gone = False
         self.process = subprocess.Popen(
             [sys.executable, "-c", _TAKE_TERMINAL, *args],
             stdin=slave,
@@ -80,6 +81,11 @@ class Terminal:
                 break
         return self.process.wait(1)
 
+    def hang_up(self) -> None:
+        """Go away, as a closed window or a lost connection does."""
+        os.close(self._master)
+        self._gone = True
+
     def view(self) -> int:
         """Return the pid of the process that shows the dashboard."""
         pid = self.process.pid
@@ -94,7 +100,8 @@ class Terminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(PATIENCE_S)
-        os.close(self._master)
+        if not self._gone:
+            os.close(self._master)
 
 
 # Makes the pseudo-terminal the controlling one, as a terminal emulator does.

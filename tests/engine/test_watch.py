@@ -13,11 +13,13 @@ from engine_desk import START, STEP_MS, XRP, Desk, DeskFeed, still
 
 from tpctl.adapters.journal import Committed, Entry, Journal
 from tpctl.adapters.journal_reader import JournalReader
+from tpctl.exits.episode import Scope
 from tpctl.exits.errors import CredentialsError, StateFileError, UnavailableError
 from tpctl.exits.events import Event, Filled, OrderLookedUp, StreamLost
 from tpctl.exits.ids import Role, parse_client_id
 from tpctl.exits.intents import OrderIntent, PlaceStop, PlaceTakeProfit
 from tpctl.exits.model import NoteKind
+from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Ratio
 from tpctl.ports import Fees
 from tpctl.venue.quotes import MarketStep, Quote
@@ -445,3 +447,31 @@ def test_a_single_pass_decides_on_a_fresh_mark_though_the_stream_brought_none(de
     assert after > before
     assert desk.watch is not None
     assert desk.watch.state.episodes[XRP].peak == Decimal("2.57")
+
+
+def test_other_rules_are_followed_from_the_next_decision_on_and_a_plan_keeps_its_levels(desk: Desk) -> None:
+    tighter = replace(ExitRules(), trail=replace(ExitRules().trail, callback=Ratio.percent(1)))
+
+    def change() -> None:
+        assert desk.watch is not None
+        desk.watch.reconfigure(tighter, Scope(), reconcile_ms=60_000, mark_max_age_ms=None)
+
+    desk.venue.step(MarketStep(START, (Quote("BTCUSDT", Decimal(96_000), Decimal(96_000)),)))
+    desk.run(*still("2.5", 2))
+    before = {(order.client_id, order.trigger) for order in desk.resting()}
+    desk.run(*still("2.5", 2), change, *still("2.5", 2), lambda: desk.open_long("BTCUSDT"), *still("2.5", 3))
+
+    assert {(order.client_id, order.trigger) for order in desk.resting()} == before
+    assert desk.watch is not None
+    by_symbol = {key.symbol: episode.callback for key, episode in desk.watch.state.episodes.items()}
+    assert by_symbol == {"XRPUSDT": Ratio.percent(2), "BTCUSDT": Ratio.percent(1)}
+
+
+def test_the_end_tells_of_every_position_what_rests_for_it(desk: Desk) -> None:
+    desk.run(*still("2.5", 2))
+
+    (note,) = desk.told(NoteKind.STANDING)
+    assert note.key == XRP
+    assert [note.data[name] for name in ("protected", "stops", "take_profits")] == [True, 2, 3]
+    for order in desk.resting():
+        assert str(order.trigger) in note.reason

@@ -139,6 +139,18 @@ SENTENCES: list[tuple[Note, str]] = [
         "dashboard asked: stop to breakeven [done]: stop 2.4625 → 2.5026, breakeven",
     ),
     (
+        note(NoteKind.RELOADED, "exits.trail.callback 2% → 1%", None),
+        "configuration: exits.trail.callback 2% → 1%",
+    ),
+    (
+        note(NoteKind.STANDING, "800 at 2.5; resting at the exchange: stop 2.47 (800)", protected=True),
+        "stands: 800 at 2.5; resting at the exchange: stop 2.47 (800)",
+    ),
+    (
+        note(NoteKind.STOPPING, "interrupted; no request is under way", None, in_flight=0),
+        "stopping: interrupted; no request is under way",
+    ),
+    (
         note(
             NoteKind.STOPPED,
             "interrupted",
@@ -185,6 +197,11 @@ def test_what_the_exchange_says_cannot_steer_the_terminal() -> None:
 
     assert "\x1b" not in line(event)
     assert clean("\x1b[2J\r\u202eok") == "?[2J??ok"
+
+
+def test_a_position_that_stands_without_a_stop_is_an_alarm() -> None:
+    assert tone(note(NoteKind.STANDING, "", protected=False)) is Tone.ALARM
+    assert tone(note(NoteKind.STANDING, "", protected=True)) is Tone.PLAIN
 
 
 def test_wide_symbols_take_two_cells() -> None:

@@ -72,6 +72,11 @@ class StateDir:
         return self.path / "watch.pulse"
 
     @property
+    def snapshot(self) -> Path:
+        """How everything stood when the running watch was last asked (SIGUSR1)."""
+        return self.path / "snapshot.json"
+
+    @property
     def account(self) -> Path:
         """The fingerprint of the account this directory belongs to."""
         return self.path / "account.json"

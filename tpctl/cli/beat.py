@@ -68,8 +68,14 @@ class Beat:
 
     def write(self, ended: str = "") -> None:
         """Write one pulse."""
+        pulse = self.signs(ended)
+        self._writer.write(pulse)
+        self._also(pulse)
+
+    def signs(self, ended: str = "") -> Pulse:
+        """Return the vital signs at this moment."""
         budget = self._exchange.budget
-        pulse = Pulse(
+        return Pulse(
             at=self._watch.now,
             written_at=_wall(),
             started_at=self._started_at,
@@ -90,8 +96,6 @@ class Beat:
             ended=ended,
             marks=marks_of(self._watch.state),
         )
-        self._writer.write(pulse)
-        self._also(pulse)
 
     def _feed_age(self) -> Millis | None:
         """Return the real time since the last market data; a twin's is that of the last step."""

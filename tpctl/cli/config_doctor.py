@@ -160,7 +160,7 @@ async def _exchange(options: ConfigOptions, settings: Settings) -> list[Check]:
 
 def _keys(settings: Settings) -> tuple[Secret | None, Secret | None, Check]:
     if settings.profile.env is Env.SIM:
-        from tpctl.cli.session import TWIN_KEY
+        from tpctl.cli.runs import TWIN_KEY
 
         return Secret(TWIN_KEY), Secret(TWIN_KEY), ok("keys", "the twin's own")
     from tpctl.adapters.credentials import load_credentials

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from itertools import pairwise
 from typing import TextIO
@@ -35,13 +36,14 @@ def report(error: Exception, args: Sequence[str], stream: TextIO | None = None) 
         known = from_click(error, args)
     else:
         known = _from_bug(error, verbose=_asked(args, "-v", "--verbose"), stream=stream)
-    stream.write(f"error: {known.message}\nhint: {known.hint}\n")
+    text = f"error: {known.message}\nhint: {known.hint}\n"
     if _wants_json(args):
         from tpctl.views.machine import error_line
 
-        retry = known.retry_after_ms if isinstance(known, RateLimitedError) else None
-        stream.write(error_line(known, retry))
-    stream.flush()
+        text += error_line(known, known.retry_after_ms if isinstance(known, RateLimitedError) else None)
+    with suppress(OSError):  # a terminal that is gone is told nothing; the exit code says it all the same
+        stream.write(text)
+        stream.flush()
     return known.exit_code
 
 

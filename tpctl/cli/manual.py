@@ -40,6 +40,7 @@ FILES = (
         "~/.local/state/tpctl/PROFILE/metrics-index.db",
         "What 'metrics' knows of the journal, so that a long one answers fast. Can be removed at any time.",
     ),
+    ("~/.local/state/tpctl/PROFILE/snapshot.json", "How everything stood when the running watch last got SIGUSR1."),
     ("~/.local/state/tpctl/crashes/", "Tracebacks of bugs, without local variables and secrets."),
 )
 ENVIRONMENT = (
@@ -65,6 +66,15 @@ SCHEMAS = (
         (
             "One line of 'watch --jsonl': schema, seq, ts, type, symbol, position_side, reason, and the fields of its "
             f"type: {', '.join(kind.value for kind in NoteKind)}."
+        ),
+    ),
+    (
+        "tpctl.snapshot/1",
+        (
+            "The file snapshot.json. data: position_mode, symbols (null: all), excluded, positions[]{symbol, "
+            "position_side, generation, phase, quantity, entry, leverage, mark, peak, peak_profit, protected, "
+            "naked_ms, stop, backstop, callback, legs[], orders[], foreign[], …}, watch (the signs of the run) and "
+            "settings. Ratios are fractions in positions, and spelled as in the configuration in settings."
         ),
     ),
     (

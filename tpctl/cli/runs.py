@@ -13,6 +13,9 @@ from tpctl.exits.errors import UsageError
 from tpctl.exits.model import Policy
 from tpctl.exits.units import Millis, Ratio
 
+# The twin takes this pair of keys; there is nothing to protect.
+TWIN_KEY = "sim"
+
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:

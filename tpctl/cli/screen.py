@@ -102,6 +102,10 @@ class ScreenStory:
                 self._lines.tell(note, seq)
         self._lines.close()
 
+    def abandon(self) -> None:
+        """End the view at once, waiting for nothing."""
+        self._end(0)
+
     def _hear(self) -> None:
         """Take what the view says; its end of the socket closes with it, however it ends."""
         if self._engine is None:
@@ -135,7 +139,9 @@ class ScreenStory:
         self._fall_back(f"the dashboard ended ({how})")
 
     def _fall_back(self, reason: str) -> None:
-        self._lines.say(f"{reason}; positions stay guarded, lines follow; 'tpctl watch --attach' shows them again")
+        # Where the terminal itself is gone, nobody is left to be told.
+        with contextlib.suppress(OSError):
+            self._lines.say(f"{reason}; positions stay guarded, lines follow; 'tpctl watch --attach' shows them again")
 
     def _end(self, patience_s: float = _PATIENCE_S) -> int:
         """Make sure the view is gone, and put the terminal back as it was; return how the view ended."""

@@ -1,4 +1,4 @@
-"""The composition root: options become a running watch or a served twin, and their end becomes an exit code.
+"""The composition root: options become a running watch, and their end becomes an exit code.
 
 Nothing is decided here about prices or orders; it says which parts a profile is made of, and it is the only place that
 arms. The read-only parts of a shadow run still sign reads with the profile's keys; nothing outside `Exchange.submit`
@@ -7,12 +7,10 @@ could send an order, and the guard withholds all of them.
 
 import asyncio
 import os
-import signal
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,9 +26,12 @@ from tpctl.adapters.recording import Header, Recorder
 from tpctl.adapters.secrets import Secret
 from tpctl.cli.arming import arm, check_rights
 from tpctl.cli.beat import Beat
+from tpctl.cli.link import Account, Link, connect
 from tpctl.cli.operator import Operator
-from tpctl.cli.options import Speed
-from tpctl.cli.runs import KeyRightsName, VenueOptions, WatchOptions
+from tpctl.cli.reloading import Reloader, mark_limit
+from tpctl.cli.runs import TWIN_KEY, WatchOptions
+from tpctl.cli.signals import TERMINAL_GONE, Signals
+from tpctl.cli.snapshots import Snapshots
 from tpctl.cli.telling import Teller, open_teller
 from tpctl.engine.collector import settle_objects
 from tpctl.engine.guard import Guard
@@ -38,34 +39,17 @@ from tpctl.engine.memory import load_state, position_row
 from tpctl.exits.episode import Scope, State
 from tpctl.exits.errors import ExitCode, InputsError, UsageError
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.model import Note, PositionKey, PositionMode
+from tpctl.exits.model import Note, NoteKind, PositionKey
 from tpctl.exits.units import Millis, Price
-from tpctl.ports import AccountReader, Feed
+from tpctl.ports import AccountReader
 from tpctl.settings.load import load
 from tpctl.settings.schema import Env, InputSettings, InputValues, NotifySettings, Settings, TelemetrySettings
 from tpctl.views.streams import Story
 
 if TYPE_CHECKING:
     from tpctl.adapters.binance.client import BinanceReader
-    from tpctl.adapters.binance.clock import EventClock, ExchangeClock
-    from tpctl.adapters.binance.endpoints import Endpoints
-    from tpctl.adapters.streams.feed import ListenKeys
     from tpctl.engine.risk_context import RiskContext
     from tpctl.engine.watch import Watch
-
-# The twin takes this pair of keys; there is nothing to protect.
-TWIN_KEY = "sim"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Which exchange a run talks to and as whom. `embedded` is an account that ends with this process."""
-
-    env: Env
-    key: Secret
-    secret: Secret
-    url: str | None
-    embedded: bool
 
 
 class Pin(Protocol):
@@ -82,16 +66,17 @@ class Pin(Protocol):
 
 def run_watch(options: WatchOptions) -> ExitCode:
     """Guard the account of a profile until stopped."""
-    settings = _with_options(load(options.shared.config, options.shared.profile, options.shared.state_dir), options)
+    settings = _read_settings(options)
     armed = _arm(settings, options)
     operator = Operator()
     teller = open_teller(settings, options, operator.obey)
     return asyncio.run(_watch(settings, options, teller, operator, armed=armed))
 
 
-def run_venue(options: VenueOptions) -> ExitCode:
-    """Serve the twin until interrupted, or until its market ends."""
-    return asyncio.run(_serve(options))
+def _read_settings(options: WatchOptions) -> Settings:
+    """Return the settings of a run, the options of its command line over those of the file."""
+    shared = options.shared
+    return _with_options(load(shared.config, shared.profile, shared.state_dir), options)
 
 
 def _with_options(settings: Settings, options: WatchOptions) -> Settings:
@@ -120,54 +105,6 @@ def _arm(settings: Settings, options: WatchOptions) -> bool:
     return arm(settings, asked=options.arm, confirm=options.confirm, no_input=options.shared.no_input)
 
 
-async def _serve(options: VenueOptions) -> ExitCode:
-    from tpctl.cli.twin import TwinOptions, open_twin
-    from tpctl.venue.auth import KeyRights
-    from tpctl.views.venue import tell_addresses
-
-    rights = {
-        KeyRightsName.FUTURES: KeyRights(),
-        KeyRightsName.WITHDRAW: KeyRights(withdraws=True),
-        KeyRightsName.READ: KeyRights(trades_futures=False),
-    }
-
-    shape = TwinOptions(
-        market=options.market,
-        since=options.since,
-        until=options.until,
-        speed=options.speed or Speed(Decimal(1)),
-        seed=options.seed,
-        entries=options.entries,
-        rules=options.rules,
-        brackets=options.brackets,
-        port=options.port,
-        rights=None if options.key_rights is None else rights[options.key_rights],
-        skew_ms=options.skew_ms,
-    )
-    stopped: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
-
-    def stop(code: ExitCode) -> None:
-        if not stopped.done():
-            stopped.set_result(code)
-
-    with _handled(
-        {signal.SIGINT: lambda: stop(ExitCode.INTERRUPTED), signal.SIGTERM: lambda: stop(ExitCode.TERMINATED)}
-    ):
-        async with open_twin(shape) as served:
-            tell_addresses(sys.stdout, served.url, TWIN_KEY, served.status, json=options.json)
-            ended = asyncio.ensure_future(served.wait_done())
-            waiting: set[asyncio.Future[None] | asyncio.Future[ExitCode]] = {ended, stopped}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if stopped.done():
-                ended.cancel()
-                return stopped.result()
-            ended.result()
-            if shape.speed is not None and shape.speed.factor is None:
-                # A lockstep market that ended still answers its reader, who has to see the end.
-                return await stopped
-    return ExitCode.OK
-
-
 def run_pinned(settings: Settings, options: WatchOptions, story: Story, pin: Pin, *, armed: bool) -> ExitCode:
     """Bring the exits of pinned plans up to date once; everything else is as in `run_watch`."""
     return asyncio.run(_watch(settings, options, Teller(story), Operator(), armed=armed, pin=pin))
@@ -183,6 +120,8 @@ async def _watch(
     pin: Pin | None = None,
 ) -> ExitCode:
     async with AsyncExitStack() as stack:
+        signals = Signals(teller)
+        stack.enter_context(signals.listening())
         key, secret = _keys(settings)
         env = settings.profile.env
         fingerprint = account_fingerprint(env.value, key.reveal())
@@ -190,7 +129,7 @@ async def _watch(
         stack.enter_context(acquire(state_dir.lock, f"the account of profile {settings.name!r}"))
         url = await _simulated(options, stack) if env is Env.SIM else None
         account = Account(env, key, secret, url, embedded=options.venue is None and env is Env.SIM)
-        watch, exchange, beat = await _assemble(
+        watch, exchange, beat, reloader = await _assemble(
             settings, options, account, state_dir, fingerprint, teller, operator, stack, armed=armed, pin=pin
         )
         operator.takes(watch)
@@ -200,7 +139,13 @@ async def _watch(
         stack.callback(teller.close)
         beating = asyncio.ensure_future(beat.run())
         reason = "it failed"
-        with _signals(watch) as caught:
+        snapshots = Snapshots(watch, beat, reloader, state_dir)
+        with signals.obeyed(
+            leave=watch.leave,
+            reload=reloader.reload,
+            snapshot=snapshots.take,
+            lost=lambda: watch.say(NoteKind.DEGRADED, TERMINAL_GONE),
+        ):
             try:
                 summary = await watch.run()
                 reason = summary.reason
@@ -213,8 +158,8 @@ async def _watch(
                 await exchange.close()
         if pin is not None:
             pin.settle(watch.state)
-        if caught:
-            return caught[0]
+        if signals.code is not None:
+            return signals.code
         if teller.silenced:
             return ExitCode.PIPE_CLOSED
         unprotected = summary.positions - summary.protected
@@ -263,7 +208,7 @@ async def _assemble(
     *,
     armed: bool,
     pin: Pin | None,
-) -> "tuple[Watch, BinanceReader, Beat]":
+) -> "tuple[Watch, BinanceReader, Beat, Reloader]":
     """Put the parts of one run together."""
     from tpctl.adapters.binance.client import BinanceExchange, ShadowExchange
     from tpctl.cli.outside import Outside
@@ -271,7 +216,7 @@ async def _assemble(
     from tpctl.engine.scorekeeper import Scorekeeper
     from tpctl.engine.watch import Watch, WatchTerms
 
-    link = await _connect(account)
+    link = await connect(account)
     kind = BinanceExchange if armed else ShadowExchange
     exchange = kind(link.endpoints, link.clock, key=account.key, secret=account.secret)
     stack.push_async_callback(exchange.close)
@@ -316,17 +261,18 @@ async def _assemble(
         stack.callback(recorder.close)
     feed = link.feed(exchange, mode, lambda: watch.symbols)
     meter = _risk_meter(settings, link, exchange, lambda key: _stop_of(watch.state, key), stack)
+    contexts = ContextSource(
+        exchange,
+        link.clock,
+        settings.inputs,
+        (lambda: meter) if isinstance(meter, Unavailable) else meter.current,
+    )
     watch = Watch(
         exchange=exchange,
         feed=feed,
         journal=journal,
         guard=Guard(armed=armed, halted=lambda: operator.halted(state_dir)),
-        contexts=ContextSource(
-            exchange,
-            link.clock,
-            settings.inputs,
-            (lambda: meter) if isinstance(meter, Unavailable) else meter.current,
-        ),
+        contexts=contexts,
         clock=link.clock,
         scores=scores,
         tell=tell,
@@ -335,7 +281,7 @@ async def _assemble(
             mode=modes,
             lockstep=link.lockstep,
             reconcile_ms=settings.watch.reconcile_interval_ms,
-            mark_max_age_ms=None if account.env is Env.SIM else settings.watch.mark_max_age_ms,
+            mark_max_age_ms=mark_limit(settings),
             duration_ms=options.stop_after,
             once=options.once,
         ),
@@ -356,12 +302,12 @@ async def _assemble(
         recording=None if options.record is None else options.record.name,
         also=lambda pulse: outside.beat(pulse, watch.summary()),
     )
-    return watch, exchange, beat
+    return watch, exchange, beat, Reloader(settings, lambda: _read_settings(options), watch, contexts)
 
 
 def _risk_meter(
     settings: Settings,
-    link: "Link",
+    link: Link,
     exchange: "BinanceReader",
     stops: Callable[[PositionKey], Price | None],
     stack: AsyncExitStack,
@@ -383,43 +329,6 @@ def _risk_meter(
 def _stop_of(state: State, key: PositionKey) -> Price | None:
     episode = state.episodes.get(key)
     return None if episode is None else episode.stop
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """How an exchange is reached, and in whose time. A twin is read step by step, whatever its speed."""
-
-    endpoints: "Endpoints"
-    clock: "ExchangeClock | EventClock"
-
-    @property
-    def lockstep(self) -> bool:
-        """Whether event time stands still between events."""
-        from tpctl.adapters.binance.clock import EventClock
-
-        return isinstance(self.clock, EventClock)
-
-    def feed(self, keys: "ListenKeys", mode: PositionMode, wanted: Callable[[], Container[str]]) -> Feed:
-        """Return the feed of this exchange; `wanted` tells whose marks are of interest."""
-        from tpctl.adapters.binance.clock import EventClock
-        from tpctl.adapters.streams.feed import LiveFeed
-        from tpctl.adapters.streams.lockstep import LockstepFeed
-
-        if isinstance(self.clock, EventClock):
-            return LockstepFeed(self.endpoints.stream, self.clock, keys, mode=mode)
-        return LiveFeed(self.endpoints.stream, self.clock, keys, mode=mode, wanted=wanted)
-
-
-async def _connect(account: Account) -> Link:
-    """Choose addresses and clock of an account's exchange."""
-    from tpctl.adapters.binance.clock import EventClock, ExchangeClock
-    from tpctl.adapters.binance.endpoints import DEMO, LIVE, twin
-    from tpctl.adapters.streams.discover import discover
-
-    if account.url is None:
-        return Link(LIVE if account.env is Env.LIVE else DEMO, ExchangeClock())
-    status = await discover(account.url)
-    return Link(twin(account.url, rights=status.rights), EventClock(status.now))
 
 
 async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> None:
@@ -444,33 +353,3 @@ def _same_world(state: State, journal: Journal, now: Millis, *, embedded: bool) 
     fresh = replace(state, episodes={})
     journal.commit(Entry(at=now, states=tuple(position_row(fresh, key) for key in state.episodes)))
     return fresh
-
-
-@contextmanager
-def _signals(watch: "Watch") -> Iterator[list[ExitCode]]:
-    """Turn INT and TERM into a clean stop; the list names the exit code of the first that came."""
-    caught: list[ExitCode] = []
-
-    def stop(name: str, code: ExitCode) -> None:
-        caught.append(code)
-        watch.stop(name)
-
-    with _handled(
-        {
-            signal.SIGINT: lambda: stop("interrupted", ExitCode.INTERRUPTED),
-            signal.SIGTERM: lambda: stop("terminated", ExitCode.TERMINATED),
-        }
-    ):
-        yield caught
-
-
-@contextmanager
-def _handled(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)

@@ -48,6 +48,12 @@ class Teller:
             with suppress(OSError):
                 sys.stderr.write(text)
 
+    def abandon(self) -> None:
+        """Tell nothing more, and make sure that no view holds the terminal: whoever listened is gone."""
+        self.silenced = True
+        if isinstance(self._story, ScreenStory):
+            self._story.abandon()
+
     def close(self) -> None:
         """End; wait for a reader that reads, not for one that does not."""
         try:

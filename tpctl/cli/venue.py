@@ -113,6 +113,6 @@ def venue(
         key_rights=key_rights,
         skew_ms=skew or 0,
     )
-    from tpctl.cli.session import run_venue
+    from tpctl.cli.serving import run_venue
 
     return run_venue(options)

@@ -62,6 +62,10 @@ class ContextSource:
         self._brackets: dict[str, tuple[Bracket, ...] | Unavailable] = {}
         self._fees: dict[str, Fees | Unavailable] = {}
 
+    def give(self, given: InputSettings) -> None:
+        """Take other values of the operator from now on."""
+        self._given = given
+
     async def read(self, key: PositionKey) -> ContextRead:
         """Return rules and inputs for one position.
 

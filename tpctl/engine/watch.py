@@ -10,7 +10,7 @@ It decides nothing about prices or orders, and leaving never cancels protection 
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.recording import Recorder
@@ -21,16 +21,18 @@ from tpctl.engine.lanes import Lanes
 from tpctl.engine.memory import episode_rows, position_row
 from tpctl.engine.reading import missed_events, read_account
 from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
+from tpctl.engine.standing import standing_notes
 from tpctl.exits.decide import recover, step
 from tpctl.exits.draft import STALE_MS
-from tpctl.exits.episode import Decision, Episode, OrderState, Phase, State
+from tpctl.exits.episode import Decision, Episode, OrderState, Phase, Scope, State
 from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
 from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
 from tpctl.exits.model import Note, NoteKind, PositionKey, RiskReadings, Scalar
-from tpctl.exits.quiet import loud_first
+from tpctl.exits.quiet import awake, keys_of, loud_first
 from tpctl.exits.requests import Outcome, Request, RequestAnswer, answer_in
+from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Millis
 from tpctl.ports import Clock, Exchange, Feed, RiskMeter
 
@@ -157,6 +159,11 @@ class Watch:
         return not self._inbox.empty() or bool(self._lanes.running)
 
     @property
+    def in_flight(self) -> int:
+        """How many requests are under way or wait for their turn."""
+        return len(self._lanes.running)
+
+    @property
     def symbols(self) -> frozenset[str]:
         """The symbols whose marks are of interest now."""
         return self._scores.symbols | {key.symbol for key in self.state.episodes}
@@ -167,6 +174,35 @@ class Watch:
             self._stop_reason = reason
             self._stopping.set()
             self._inbox.put_nowait(())
+
+    def leave(self, reason: str) -> None:
+        """Ask the loop to end as `stop` does, and announce what is finished first."""
+        flying = self.in_flight
+        what = "no request is under way" if not flying else f"{flying} under way are finished first"
+        self.say(NoteKind.STOPPING, f"{reason}; {what}; interrupt once more to quit at once", in_flight=flying)
+        self.stop(reason)
+
+    def say(self, kind: NoteKind, reason: str, **data: Scalar) -> None:
+        """Tell something from beside the loop; a journal that cannot take it ends the run."""
+        self._beside([Note(self._clock.now(), kind, None, reason, data)])
+
+    def tell_standing(self) -> None:
+        """Tell how every position stands, from beside the loop."""
+        self._beside(standing_notes(self.state, self._clock.now()))
+
+    def _beside(self, notes: Sequence[Note]) -> None:
+        try:
+            self._tell_all(notes)
+        except StateFileError as error:
+            self._fail(error)
+
+    def reconfigure(self, rules: ExitRules, scope: Scope, *, reconcile_ms: int, mark_max_age_ms: int | None) -> None:
+        """Decide by other rules from now on. A plan that stands keeps its levels: the next one follows the rules."""
+        self._terms = replace(self._terms, reconcile_ms=reconcile_ms, mark_max_age_ms=mark_max_age_ms)
+        quiet = self.state.quiet.keys()
+        self._dirty |= {key for symbol in quiet for key in keys_of(symbol) if key in self.state.episodes}
+        self.state = replace(awake(self.state, quiet), rules=rules, scope=scope)
+        self.resync("the configuration was read again")
 
     def ask(self, key: PositionKey, request: Request, source: str) -> str:
         """Ask something of a position from within this process; return the id its `answered` note carries."""
@@ -564,6 +600,8 @@ class Watch:
                         self._inbox.task_done()
                     if self._lanes.running:
                         await asyncio.wait(set(self._lanes.running), return_when=asyncio.FIRST_COMPLETED)
+        if not self._terms.once:
+            self._tell_all(standing_notes(self.state, self._clock.now()))
         summary = self.summary()
         self._say(
             NoteKind.STOPPED,
@@ -585,10 +623,14 @@ class Watch:
         return Summary(reason, len(episodes), protected, resting, self.rejected, naked)
 
     def _say(self, kind: NoteKind, reason: str, **data: Scalar) -> None:
-        note = Note(self._clock.now(), kind, None, reason, data)
+        self._tell_all([Note(self._clock.now(), kind, None, reason, data)])
+
+    def _tell_all(self, notes: Sequence[Note]) -> None:
         if self._recorder is not None:
-            self._recorder.said(note)
-        self._commit(None, Decision(self.state, notes=(note,)))
+            for note in notes:
+                self._recorder.said(note)
+        if notes:
+            self._commit(None, Decision(self.state, notes=tuple(notes)))
 
     def _fail(self, error: BaseException) -> None:
         """End the run for a failure that must not be lived with; protection stays where it is (I25)."""

@@ -314,6 +314,9 @@ class NoteKind(StrEnum):
     HALTED = "halted"
     EXTERNAL = "external"
     ANSWERED = "answered"
+    RELOADED = "reloaded"
+    STANDING = "standing"
+    STOPPING = "stopping"
     STOPPED = "stopped"
 
 

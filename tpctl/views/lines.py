@@ -47,6 +47,9 @@ ALWAYS_TOLD = frozenset(
         NoteKind.RECOVERED,
         NoteKind.HALTED,
         NoteKind.ANSWERED,
+        NoteKind.RELOADED,
+        NoteKind.STANDING,
+        NoteKind.STOPPING,
         NoteKind.STOPPED,
     }
 )
@@ -59,6 +62,8 @@ _TONES: Mapping[NoteKind, Tone] = {
     NoteKind.RECOVERED: Tone.GAIN,
     NoteKind.STOP_HIT: Tone.LOSS,
     NoteKind.EXTERNAL: Tone.CAUTION,
+    NoteKind.RELOADED: Tone.CAUTION,
+    NoteKind.STOPPING: Tone.CAUTION,
     NoteKind.REJECTED: Tone.ALARM,
     NoteKind.DEGRADED: Tone.ALARM,
     NoteKind.HALTED: Tone.ALARM,
@@ -78,6 +83,8 @@ def tone(note: Note) -> Tone:
         pnl = note.data.get("pnl")
         if isinstance(pnl, Decimal):
             return Tone.LOSS if pnl < 0 else Tone.GAIN
+    if note.kind is NoteKind.STANDING and note.data.get("protected") is False:
+        return Tone.ALARM
     if note.kind is NoteKind.STOPPED:
         positions, protected = note.data.get("positions"), note.data.get("protected")
         if isinstance(positions, int) and isinstance(protected, int) and protected < positions:
@@ -343,5 +350,8 @@ _SENTENCES: Mapping[NoteKind, Callable[[Facts, str], str]] = {
     NoteKind.HALTED: _words("HALT"),
     NoteKind.EXTERNAL: _words("changed from outside"),
     NoteKind.ANSWERED: _answered,
+    NoteKind.RELOADED: _words("configuration"),
+    NoteKind.STANDING: _words("stands"),
+    NoteKind.STOPPING: _words("stopping"),
     NoteKind.STOPPED: _stopped,
 }
