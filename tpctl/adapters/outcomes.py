@@ -24,7 +24,7 @@ LONGEST_LINE = 1 << 16
 _LONGEST_TEXT = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN = tuple(field.name for field in fields(Attempt))
-_OPTIONAL = frozenset({"premature", "missed_usd"})
+_OPTIONAL = frozenset({"premature", "missed_usd", "stop_initial", "leverage", "regime", "arm"})
 _TIMES = frozenset({"entry_time", "exit_time"})
 _WRITE = "write the record as 'man tpctl' describes it, one JSON object a line"
 
@@ -185,6 +185,8 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "profit_usd": _money,
     "outcome": _outcome,
     "missed_usd": _money,
+    "stop_initial": _above_zero,
+    "leverage": _above_zero,
 }
 
 

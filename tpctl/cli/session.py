@@ -233,7 +233,7 @@ async def _assemble(
     )
     stack.callback(journal.close)
     scope = Scope(symbols=frozenset(options.symbols))
-    state = load_state(journal, fingerprint, settings.exits, scope)
+    state = load_state(journal, fingerprint, settings.exits, scope, settings.experiment)
     if account.env is Env.SIM:
         state = _same_world(state, journal, link.clock.now(), embedded=account.embedded)
     if pin is not None:

@@ -100,10 +100,11 @@ class Lanes:
         if isinstance(admitted, Withheld):
             self._deliver(Answered(self._clock.now(), intent.key, intent.client_id, admitted, cancel))
             return
+        sent_at = self._clock.now()
         answer = await self._exchange.submit(admitted)
         if isinstance(answer, Refused) and answer.code in _STALE_RULES:
             self._contexts.forget_rules()
-        self._deliver(Answered(self._clock.now(), intent.key, intent.client_id, answer, cancel))
+        self._deliver(Answered(self._clock.now(), intent.key, intent.client_id, answer, cancel, sent_at))
 
     async def _look_up(self, intent: LookUp) -> None:
         began = self._clock.now()

@@ -9,6 +9,7 @@ from tpctl.adapters.codec import CodecError, decode, encode
 from tpctl.adapters.journal_reader import EpisodeRow, JournalReader, PositionRow
 from tpctl.exits.episode import Episode, Phase, Scope, State
 from tpctl.exits.errors import StateFileError
+from tpctl.exits.experiment import NO_EXPERIMENT, Experiment
 from tpctl.exits.model import PositionKey
 from tpctl.exits.rules import ExitRules
 
@@ -50,7 +51,9 @@ def _row(episode: Episode, *, closed: bool) -> EpisodeRow:
     )
 
 
-def load_state(journal: JournalReader, account: str, rules: ExitRules, scope: Scope) -> State:
+def load_state(
+    journal: JournalReader, account: str, rules: ExitRules, scope: Scope, experiment: Experiment = NO_EXPERIMENT
+) -> State:
     """Return the state the journal remembers; raises `StateFileError` where it cannot be read."""
     episodes: dict[PositionKey, Episode] = {}
     lives: dict[PositionKey, int] = {}
@@ -65,4 +68,4 @@ def load_state(journal: JournalReader, account: str, rules: ExitRules, scope: Sc
                 f"the journal's state of {key} does not fit this version: {error}",
                 "use the version that wrote it, or move the journal aside: tpctl rebuilds from the exchange",
             ) from error
-    return State(account=account, rules=rules, scope=scope, episodes=episodes, lives=lives)
+    return State(account=account, rules=rules, scope=scope, episodes=episodes, lives=lives, experiment=experiment)

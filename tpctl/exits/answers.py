@@ -6,13 +6,12 @@ An acknowledgement makes an order live but confirms nothing; a lost answer makes
 
 from tpctl.exits.draft import Draft, slot_of
 from tpctl.exits.episode import OrderState, OwnOrder
-from tpctl.exits.events import Accepted, Answer, Refused, Unknown, Withheld
+from tpctl.exits.events import Accepted, Answer, Answered, Refused, Unknown, Withheld
 from tpctl.exits.facts import see_order
 from tpctl.exits.ids import Role
 from tpctl.exits.intents import ReadAccount
 from tpctl.exits.model import NoteKind
 from tpctl.exits.reconcile import WOULD_TRIGGER, begin_close, make_room
-from tpctl.exits.units import Millis
 
 # What the account shows explains these: a position smaller than thought, an order in the way (binance-usdm 3.3).
 _READ_ACCOUNT = frozenset({-2022, -4118, -4130, -4509})
@@ -23,14 +22,17 @@ _TOO_MANY = frozenset({-4045, -2025})
 _STALE_RULES = frozenset({-1111, -4014, -4023, -4003, -4004, -4005, -1013})
 
 
-def see_answer(draft: Draft, at: Millis, client_id: str, answer: Answer, *, cancel: bool) -> None:
+def see_answer(draft: Draft, event: Answered) -> None:  # noqa: C901 - one branch per kind of answer
     """Take in what became of a request of ours."""
+    at, client_id, answer = event.at, event.client_id, event.answer
     own = draft.episode.order(client_id)
     if own is None:
         return
-    if cancel:
+    if event.cancel:
         _see_cancel_answer(draft, own, answer)
         return
+    if event.sent_at is not None:
+        draft.set_order(client_id, left_at=event.sent_at, acked_at=at)
     match answer:
         case Accepted(order=order):
             if order is not None:
@@ -58,6 +60,8 @@ def see_answer(draft: Draft, at: Millis, client_id: str, answer: Answer, *, canc
 
 
 def _tell_accepted(draft: Draft, own: OwnOrder) -> None:
+    now = draft.episode.order(own.client_id) or own
+    left, acked = now.left_at, now.acked_at
     draft.tell(
         NoteKind.ACCEPTED,
         own.role.label,
@@ -65,6 +69,8 @@ def _tell_accepted(draft: Draft, own: OwnOrder) -> None:
         leg=own.legs[0] if len(own.legs) == 1 else None,
         client_id=own.client_id,
         latency_ms=draft.now - own.sent_at,
+        sent_ms=None if left is None else max(0, left - own.sent_at),
+        acknowledged_ms=None if left is None or acked is None else max(0, acked - left),
     )
 
 

@@ -59,8 +59,8 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR091
             return _each(state, (_closed_by(fill),), at, lambda draft: see_fill(draft, fill))
         case PositionSeen(at=at, key=key, quantity=quantity, entry_price=entry):
             return _on_size(state, at, key, quantity, entry)
-        case Answered(at=at, key=key, client_id=client_id, answer=answer, cancel=cancel):
-            return _each(state, (key,), at, lambda draft: see_answer(draft, at, client_id, answer, cancel=cancel))
+        case Answered(at=at, key=key):
+            return _each(state, (key,), at, lambda draft: see_answer(draft, event))
         case OrderLookedUp(at=at, key=key, client_id=client_id, order=found):
             return _each(state, (key,), at, lambda draft: facts.see_lookup(draft, at, client_id, found))
         case ContextRead(at=at, key=key):
@@ -162,7 +162,10 @@ def _on_mark(state: State, event: MarkPrice) -> Decision:
 
 def _with_quiet(state: State, quiet: Mapping[str, QuietMark]) -> State:
     # Built directly: `replace` costs more than all the rest of a quiet mark.
-    return State(state.account, state.rules, state.mode, state.scope, state.episodes, state.lives, quiet, state.orphans)
+    return State(
+        *(state.account, state.rules, state.mode, state.scope, state.episodes, state.lives),
+        *(quiet, state.orphans, state.experiment),
+    )
 
 
 def _on_tick(state: State, at: Millis) -> Decision:
@@ -277,6 +280,7 @@ def _adopt(
         mark=mark,
         mark_at=0 if mark is None else at,
         peak=mark,
+        trough=mark,
         unprotected_since=at,
     )
     intents: list[Intent] = [

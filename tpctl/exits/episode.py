@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from tpctl.exits.experiment import NO_EXPERIMENT, Experiment
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Instrument
 from tpctl.exits.intents import Intent
@@ -68,7 +69,8 @@ class OwnOrder:
 
     `quantity` None is closePosition. `legs` are the take-profit legs its fills belong to, in order, and `plan` counts
     the plan they are of. `executed` is what the order's own state says was filled, `traded` how much of that came with
-    its fee as executions.
+    its fee as executions. `sent_at` is when it was decided, `left_at` when the request left, `acked_at` when its answer
+    came, `filled_at` when it first executed.
     """
 
     client_id: str
@@ -91,6 +93,9 @@ class OwnOrder:
     looked_at: Millis | None = None
     cancel_at: Millis | None = None
     code: int | None = None
+    left_at: Millis | None = None
+    acked_at: Millis | None = None
+    filled_at: Millis | None = None
 
     @property
     def open(self) -> bool:
@@ -101,6 +106,12 @@ class OwnOrder:
     def pending(self) -> bool:
         """Whether its fate is not known yet (I10)."""
         return self.state in _PENDING_STATES
+
+    @property
+    def took_ms(self) -> Millis | None:
+        """How long it took to execute: from its trigger, or from when it left where it had none."""
+        began = self.left_at if self.trigger is None else self.working_since
+        return None if self.filled_at is None or began is None else max(0, self.filled_at - began)
 
     @property
     def resting(self) -> bool:
@@ -147,7 +158,8 @@ class Episode:
     planning inputs came, None while they are awaited. `naked_ms` adds up the time without a live stop.
     `requests` are the ids answered in this life, `reduce_to` is the size a request brings the position down to, and
     `trail` are the terms a request put over those of the plan. `risk_factor` is what measured risk (`risk`) makes of
-    the legs' base distances, and since `risk_wider_since` every measurement asked for a wider one.
+    the legs' base distances, and since `risk_wider_since` every measurement asked for a wider one. `peak` and `trough`
+    are the best and the worst mark since it was found. `stop_initial`, `regime` and `arm` are of the first plan.
     """
 
     key: PositionKey
@@ -210,6 +222,10 @@ class Episode:
     reduce_to: Quantity | None = None
     trail: Trail | None = None
     flat_at: Millis | None = None
+    trough: Price | None = None
+    stop_initial: Price | None = None
+    regime: str | None = None
+    arm: str | None = None
 
     @property
     def trail_terms(self) -> Trail | None:
@@ -249,6 +265,14 @@ class Episode:
                     return True
                 covered += foreign.quantity
         return covered >= self.quantity
+
+    def best(self, price: Price) -> Price:
+        """Return the better of a price and the best one so far, for this side of the market."""
+        return price if self.peak is None or self.key.side.sign * (price - self.peak) > 0 else self.peak
+
+    def worst(self, price: Price) -> Price:
+        """Return the worse of a price and the worst one so far, for this side of the market."""
+        return price if self.trough is None or self.key.side.sign * (price - self.trough) < 0 else self.trough
 
     @property
     def average_exit(self) -> Price | None:
@@ -298,7 +322,8 @@ class Orphan:
 class State:
     """The reducer's whole state: every episode, and how positions are to be treated.
 
-    `lives` counts the generations each position has had. `quiet` holds marks by symbol that changed nothing, `orphans`
+    `lives` counts the generations each position has had. `experiment` draws the policy of each position.
+    `quiet` holds marks by symbol that changed nothing, `orphans`
     suspects by client id; both are of this run only.
     """
 
@@ -310,6 +335,7 @@ class State:
     lives: Mapping[PositionKey, int] = field(default_factory=dict)
     quiet: Mapping[str, QuietMark] = field(default_factory=dict)
     orphans: Mapping[str, Orphan] = field(default_factory=dict)
+    experiment: Experiment = NO_EXPERIMENT
 
     def of_symbol(self, symbol: str) -> tuple[Episode, ...]:
         """Return the episodes of one symbol, in a stable order."""

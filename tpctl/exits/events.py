@@ -129,13 +129,14 @@ Answer: TypeAlias = Accepted | Refused | Unknown | Withheld
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of an intent, by the client id it carried."""
+    """What became of an intent, by the client id it carried; `sent_at` is when the request left, None if it did not."""
 
     at: Millis
     key: PositionKey
     client_id: str
     answer: Answer
     cancel: bool = False
+    sent_at: Millis | None = None
 
 
 @dataclass(frozen=True, slots=True)

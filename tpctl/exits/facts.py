@@ -32,13 +32,7 @@ def see_mark(draft: Draft, at: Millis, price: Price) -> None:
         if suspect is None or at <= episode.suspect_at or _far(price, suspect, _CONFIRMS):
             draft.set(suspect_mark=price, suspect_at=max(at, episode.suspect_at))
             return
-    draft.set(mark=price, mark_at=at, suspect_mark=None, peak=best_of(draft, price))
-
-
-def best_of(draft: Draft, price: Price) -> Price:
-    """Return the better of a price and the best one so far, for this side of the market."""
-    peak, sign = draft.episode.peak, draft.episode.key.side.sign
-    return price if peak is None or sign * (price - peak) > 0 else peak
+    draft.set(mark=price, mark_at=at, suspect_mark=None, peak=episode.best(price), trough=episode.worst(price))
 
 
 def _far(price: Price, other: Price, share: Decimal) -> bool:

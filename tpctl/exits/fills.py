@@ -30,7 +30,12 @@ def take_execution(draft: Draft, own: OwnOrder, order: LiveOrder) -> None:
         return
     quantity = order.executed - own.executed
     spent = order.executed * order.average_price - own.spent
-    draft.set_order(own.client_id, executed=order.executed, spent=own.spent + spent)
+    draft.set_order(
+        own.client_id,
+        executed=order.executed,
+        spent=own.spent + spent,
+        filled_at=order.updated_at if own.filled_at is None else own.filled_at,
+    )
     episode = draft.episode
     draft.set(exit_quantity=episode.exit_quantity + quantity, exit_spent=episode.exit_spent + spent)
     take_off(draft, order.updated_at, quantity)
@@ -44,6 +49,7 @@ def take_execution(draft: Draft, own: OwnOrder, order: LiveOrder) -> None:
     if own.executed == 0 and own.role in {Role.STOP, Role.BACKSTOP}:
         cause = episode.stop_cause if own.role is Role.STOP else "backstop"
         draft.set(close_reason=episode.close_reason or cause)
+        executed = episode.order(own.client_id)
         draft.tell(
             NoteKind.STOP_HIT,
             cause,
@@ -51,6 +57,7 @@ def take_execution(draft: Draft, own: OwnOrder, order: LiveOrder) -> None:
             trigger=own.trigger,
             quantity=order.executed,
             client_id=own.client_id,
+            filled_ms=None if executed is None else executed.took_ms,
         )
 
 

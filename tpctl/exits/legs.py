@@ -50,14 +50,15 @@ def fill_legs(draft: Draft, own: OwnOrder, quantity: Quantity, price: Price) -> 
             leg = replace(leg, status=LegStatus.HIT, hit_at=draft.now)
         draft.set_leg(leg)
         if leg.status is LegStatus.HIT:
-            _tell_hit(draft, leg)
+            _tell_hit(draft, leg, own.client_id)
     if left > 0:
         episode = draft.episode
         draft.set(rest_quantity=episode.rest_quantity + left, rest_spent=episode.rest_spent + left * price)
 
 
-def _tell_hit(draft: Draft, leg: LegState) -> None:
+def _tell_hit(draft: Draft, leg: LegState, client_id: str) -> None:
     episode = draft.episode
+    order = episode.order(client_id)
     price = leg.spent / leg.filled
     sign = episode.key.side.sign
     draft.tell(
@@ -70,6 +71,8 @@ def _tell_hit(draft: Draft, leg: LegState) -> None:
         fraction=leg.fraction,
         percent=sign * (price - episode.entry) / episode.entry,
         remaining=episode.quantity,
+        client_id=client_id,
+        filled_ms=None if order is None else order.took_ms,
     )
 
 
@@ -118,6 +121,10 @@ def _attempt(draft: Draft, plan: Plan, leg: LegState, price: Price, *, reason: s
         profit_usd=gross - _exit_fees(draft, leg, outcome, quantity),
         outcome=outcome,
         reason=reason or "take_profit",
+        stop_initial=episode.stop_initial,
+        leverage=plan.leverage,
+        regime=episode.regime,
+        arm=episode.arm,
     )
 
 

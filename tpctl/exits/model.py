@@ -342,7 +342,9 @@ class Outcome(StrEnum):
 class Attempt:
     """One finished take-profit attempt (exit-rules 12, JSON contract "outcome records"). `id` makes it count once.
 
-    `exit_price` is the average price the leg (hit) or the rest of the position (miss) was closed at.
+    `exit_price` is the average price the leg (hit) or the rest of the position (miss) was closed at. `stop_initial`,
+    `leverage` and `regime` are of the position's first plan, `arm` is `experiment/arm` where its policy was drawn; None
+    is not on record.
     """
 
     id: str
@@ -361,3 +363,7 @@ class Attempt:
     reason: str
     premature: bool | None = None
     missed_usd: Money | None = None
+    stop_initial: Price | None = None
+    leverage: Decimal | None = None
+    regime: str | None = None
+    arm: str | None = None

@@ -7,7 +7,7 @@ market.
 from dataclasses import dataclass, replace
 
 from tpctl.exits.draft import SETTLE_MS, STUCK_MS, Draft, tighter
-from tpctl.exits.episode import LegState, LegStatus, OrderState, Phase
+from tpctl.exits.episode import Episode, LegState, LegStatus, OrderState, Phase
 from tpctl.exits.fills import release_unclaimed
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Unavailable
@@ -20,7 +20,7 @@ from tpctl.exits.reconcile import begin_close
 from tpctl.exits.size import fit_legs, settle_difference
 from tpctl.exits.stops import ratchet_stop
 from tpctl.exits.trailing import Rearm, peak_profit, rearm, trail_stop
-from tpctl.exits.units import ONE, ZERO, Money, Price, Ratio
+from tpctl.exits.units import ONE, ZERO, Millis, Money, Price, Ratio
 
 # A context that never came is asked for again after this.
 _CONTEXT_RETRY_MS = 2_000
@@ -258,8 +258,23 @@ def end_episode(draft: Draft) -> None:
         legs=len(episode.legs),
         naked_ms=episode.naked_ms,
         duration_ms=draft.now - episode.opened_at,
+        generation=episode.generation,
+        opened_at=episode.opened_at,
+        policy=None if episode.plan is None else episode.plan.policy.value,
+        arm=episode.arm,
+        leverage=None if episode.plan is None else episode.plan.leverage,
+        stop_initial=episode.stop_initial,
+        best_mark=episode.peak,
+        worst_mark=episode.trough,
+        filled_ms=_closing_took(episode),
     )
     draft.ask(ReadAccount("verify the close"))
+
+
+def _closing_took(episode: Episode) -> Millis | None:
+    """Return how long our slowest market close took from leaving to its execution; None without one."""
+    took = (order.took_ms for order in episode.of_role(Role.REDUCE))
+    return max((ms for ms in took if ms is not None), default=None)
 
 
 def _outcome(draft: Draft) -> tuple[Money, Money]:

@@ -35,15 +35,17 @@ def catch_up(state: State, episode: Episode) -> Episode:
     quiet = state.quiet.get(episode.key.symbol)
     if quiet is None or (quiet.price is episode.mark and quiet.at == episode.mark_at):
         return episode
-    return replace(episode, mark=quiet.price, mark_at=quiet.at, peak=best_price(state, episode))
+    long = episode.key.side is PositionSide.LONG
+    best, worst = (quiet.highest, quiet.lowest) if long else (quiet.lowest, quiet.highest)
+    return replace(episode, mark=quiet.price, mark_at=quiet.at, peak=episode.best(best), trough=episode.worst(worst))
 
 
 def best_price(state: State, episode: Episode) -> Price | None:
     """Return the best price since entry, quiet marks included; None before the first mark."""
-    quiet, peak = state.quiet.get(episode.key.symbol), episode.peak
-    if quiet is None or peak is None:
-        return peak
-    return max(peak, quiet.highest) if episode.key.side is PositionSide.LONG else min(peak, quiet.lowest)
+    quiet = state.quiet.get(episode.key.symbol)
+    if quiet is None or episode.peak is None:
+        return episode.peak
+    return episode.best(quiet.highest if episode.key.side is PositionSide.LONG else quiet.lowest)
 
 
 def awake(state: State, symbols: AbstractSet[str]) -> State:

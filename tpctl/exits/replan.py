@@ -9,6 +9,7 @@ from tpctl.exits.draft import Draft, tighter
 from tpctl.exits.episode import Episode, LegStatus, Phase
 from tpctl.exits.errors import InputsError
 from tpctl.exits.events import ContextRead
+from tpctl.exits.experiment import Assignment, assign
 from tpctl.exits.instrument import Instrument, Unavailable
 from tpctl.exits.legs import carry_over
 from tpctl.exits.model import Leg, NoteKind, Plan
@@ -33,7 +34,7 @@ def see_context(draft: Draft, event: ContextRead) -> None:
     before = episode.instrument
     draft.set(instrument=event.instrument, context=event.context, context_at=event.at)
     if episode.mark is None and event.mark is not None:
-        draft.set(mark=event.mark, mark_at=event.at, peak=event.mark)
+        draft.set(mark=event.mark, mark_at=event.at, peak=event.mark, trough=event.mark)
     if before is not None and _grid(before) != _grid(event.instrument):
         _regrid(draft, event.instrument)
     if episode.plan is None or episode.phase is Phase.ADOPTING:
@@ -75,14 +76,16 @@ def _request(episode: Episode, event: ContextRead) -> PlanRequest:
 def _take_plan(draft: Draft, event: ContextRead) -> None:
     """Plan the exits; the first plan of an episode also decides its backstop."""
     episode = draft.episode
+    drawn = assign(draft.state.experiment, episode.generation)
+    rules = draft.state.rules if drawn is None else replace(draft.state.rules, policy=drawn.policy)
     request = _request(episode, event)
     try:
-        plan = plan_exits(request, draft.state.rules)
+        plan = plan_exits(request, rules)
     except InputsError as error:
         _guard_without_plan(draft, event.instrument, error)
         return
-    factor, _ = tp_factor(event.context.risk, draft.state.rules.risk)
-    calm = plan.legs if factor == ONE else _calm_legs(request, draft.state.rules)
+    factor, _ = tp_factor(event.context.risk, rules.risk)
+    calm = plan.legs if factor == ONE else _calm_legs(request, rules)
     first = episode.plan is None
     draft.set(
         plan=plan,
@@ -99,6 +102,12 @@ def _take_plan(draft: Draft, event: ContextRead) -> None:
         complaint=None,
     )
     if first:
+        regime = event.context.regime
+        draft.set(
+            stop_initial=plan.stop,
+            regime=None if isinstance(regime, Unavailable) else regime.value,
+            arm=None if drawn is None else drawn.label,
+        )
         draft.tell(
             NoteKind.ADOPTED,
             "position found",
@@ -108,7 +117,7 @@ def _take_plan(draft: Draft, event: ContextRead) -> None:
             leverage=plan.leverage,
             mark=draft.episode.mark,
         )
-    _tell_plan(draft, plan, "first plan" if first else "planned again for the new size")
+    _tell_plan(draft, plan, "first plan" if first else "planned again for the new size", drawn)
     if draft.state.rules.execution.if_crossed == "skip":
         _skip_crossed(draft)
 
@@ -122,7 +131,7 @@ def _calm_legs(request: PlanRequest, rules: ExitRules) -> tuple[Leg, ...]:
         return ()  # wider levels than the exchange takes
 
 
-def _tell_plan(draft: Draft, plan: Plan, reason: str) -> None:
+def _tell_plan(draft: Draft, plan: Plan, reason: str, drawn: Assignment | None) -> None:
     ladder = ", ".join(f"TP{leg.number}={leg.distance.show()}({leg.fraction * 100:.0f}%)" for leg in plan.legs)
     draft.tell(
         NoteKind.PLANNED,
@@ -136,6 +145,9 @@ def _tell_plan(draft: Draft, plan: Plan, reason: str) -> None:
         reward_risk=plan.reward_risk,
         leverage=plan.leverage,
         breakeven=plan.breakeven,
+        generation=draft.episode.generation,
+        arm=None if drawn is None else drawn.label,
+        propensity=None if drawn is None else drawn.propensity.fraction,
         reasons="\n".join(reason.text for reason in (*plan.reasons, *plan.warnings)),
     )
 

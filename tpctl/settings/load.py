@@ -66,6 +66,7 @@ def load(path: Path | None = None, profile: str | None = None, state_dir: Path |
         inputs=found.inputs,
         exits=found.exits,
         watch=found.watch,
+        experiment=found.experiment,
         path=file if rules is not None else None,
         origins=origins,
         notify=found.notify,

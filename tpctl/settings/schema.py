@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tpctl.exits.errors import ConfigError
+from tpctl.exits.experiment import NO_EXPERIMENT, Experiment
 from tpctl.exits.model import NoteKind, Regime
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Millis, Ratio
@@ -181,6 +182,7 @@ class FileSettings:
     watch: WatchSettings = field(default_factory=WatchSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    experiment: Experiment = NO_EXPERIMENT
 
 
 class Source(StrEnum):
@@ -213,6 +215,7 @@ class Settings:
     origins: Mapping[str, Origin]
     notify: NotifySettings = field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    experiment: Experiment = NO_EXPERIMENT
 
     def origin(self, key: str) -> Origin:
         """Return where the value at a dotted key path came from."""
