@@ -6,7 +6,7 @@ A new plan never loosens the stop in force (I4). Where no plan can be made, at l
 from dataclasses import replace
 
 from tpctl.exits.draft import Draft, tighter
-from tpctl.exits.episode import Episode, LegStatus, Phase
+from tpctl.exits.episode import LegStatus, Phase
 from tpctl.exits.errors import InputsError
 from tpctl.exits.events import ContextRead
 from tpctl.exits.experiment import Assignment, assign
@@ -60,7 +60,17 @@ def _regrid(draft: Draft, instrument: Instrument) -> None:
         refit(draft, instrument, waiting)
 
 
-def _request(episode: Episode, event: ContextRead) -> PlanRequest:
+def _arm(draft: Draft) -> Assignment | None:
+    """Return the arm of the position; drawn before its first plan, it never changes in the middle of a life."""
+    episode = draft.episode
+    drawn = assign(draft.state.experiment, episode.generation)
+    if drawn is None or (episode.plan is not None and episode.arm != drawn.label):
+        return None
+    return drawn
+
+
+def _request(draft: Draft, event: ContextRead) -> PlanRequest:
+    episode, drawn = draft.episode, _arm(draft)
     return PlanRequest(
         key=episode.key,
         quantity=episode.quantity,
@@ -68,6 +78,7 @@ def _request(episode: Episode, event: ContextRead) -> PlanRequest:
         mark=episode.mark,
         instrument=event.instrument,
         context=event.context,
+        policy=None if drawn is None else drawn.policy,
         # A level that is already passed would close at once: the operator has the position, so measure from the mark.
         anchor_stop_at_mark=True,
     )
@@ -76,9 +87,9 @@ def _request(episode: Episode, event: ContextRead) -> PlanRequest:
 def _take_plan(draft: Draft, event: ContextRead) -> None:
     """Plan the exits; the first plan of an episode also decides its backstop."""
     episode = draft.episode
-    drawn = assign(draft.state.experiment, episode.generation)
-    rules = draft.state.rules if drawn is None else replace(draft.state.rules, policy=drawn.policy)
-    request = _request(episode, event)
+    first, rules = episode.plan is None, draft.state.rules
+    drawn = _arm(draft)
+    request = _request(draft, event)
     try:
         plan = plan_exits(request, rules)
     except InputsError as error:
@@ -86,7 +97,6 @@ def _take_plan(draft: Draft, event: ContextRead) -> None:
         return
     factor, _ = tp_factor(event.context.risk, rules.risk)
     calm = plan.legs if factor == ONE else _calm_legs(request, rules)
-    first = episode.plan is None
     draft.set(
         plan=plan,
         plans=episode.plans + 1,
@@ -186,7 +196,7 @@ def _check_liquidation(draft: Draft, event: ContextRead) -> None:
     """After leverage or margin changed: tighten a stop that liquidation would come before (H4); never loosen."""
     episode = draft.episode
     try:
-        plan = plan_exits(_request(episode, event), draft.state.rules)
+        plan = plan_exits(_request(draft, event), draft.state.rules)
     except InputsError as error:
         if error.message != episode.complaint:
             draft.set(complaint=error.message)
