@@ -142,14 +142,20 @@ def life(number: int, *, pnl: str, reason: str = "stop", naked_ms: int = 0, poli
         "fees": Decimal("0.2"),
         "naked_ms": naked_ms,
         "duration_ms": closed - opened,
+        "best_mark": max(left, Decimal("2.04")),
+        "worst_mark": min(left, Decimal("1.99")),
     }
     ending = [Note(closed, NoteKind.CLOSED, LIFE, reason, close)]
     if reason == "stop":
-        hit_at = {"price": left, "trigger": Decimal("1.96"), "quantity": Decimal(100)}
+        hit_at = {"price": left, "trigger": Decimal("1.96"), "quantity": Decimal(100), "filled_ms": 30 + number}
         ending.insert(0, Note(closed, NoteKind.STOP_HIT, LIFE, "stop", hit_at))
     moved = {"from": Decimal("1.96"), "to": Decimal("1.97"), "mark": Decimal("2.01")}
     return [
         Entry(opened + 5, notes=(Note(opened + 5, NoteKind.PLANNED, LIFE, "first plan", plan),)),
+        Entry(
+            opened + 7,
+            notes=(Note(opened + 7, NoteKind.ACCEPTED, LIFE, "stop", {"sent_ms": number, "acknowledged_ms": 20}),),
+        ),
         Entry(opened + 9, notes=(Note(opened + 9, NoteKind.TRAIL_MOVED, LIFE, "trail 2.00% behind 2.0100", moved),)),
         # A later plan of the same life has another stop, which changes nothing about its risk.
         Entry(

@@ -20,10 +20,11 @@ from tpctl.adapters.journal_scan import JournalScan
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_cells import month_of, month_start
 from tpctl.adapters.metrics_index import MetricsIndex
+from tpctl.adapters.metrics_positions import Excursions, delays, excursions
 from tpctl.adapters.metrics_query import MetricsQuery, Selection, Spread
 from tpctl.adapters.metrics_store import drop_index, open_index
 from tpctl.exits.errors import StateFileError
-from tpctl.exits.model import Attempt, Outcome
+from tpctl.exits.model import Attempt, Note, Outcome
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.statistics import Dimension, Tally, measure, quantile
 from tpctl.market.incidence import band
@@ -163,6 +164,46 @@ def test_the_naked_time_is_that_of_closed_positions(tmp_path: Path) -> None:
         commit_at_once(journal, [entry for n in range(100) for entry in life(n, pnl="-4", naked_ms=n)])
 
     assert MetricsQuery(index_of(tmp_path / "sim")).naked_ms(ALL) == (100, 49, 98, 99)
+
+
+def test_excursions_are_of_the_marks_and_the_capture_of_the_best_of_them(tmp_path: Path) -> None:
+    query = told(tmp_path, [*life(0, pnl="2"), *life(1, pnl="-4"), *life(2, pnl="6", reason="take_profit")])
+    found, stages = excursions(query, ALL), delays(query, ALL)
+
+    assert found.mfe is not None
+    # 2.04, 2.04 and 2.06 from 2.00; the first stop lies 2 % away.
+    assert (found.mfe.count, found.mfe.largest, found.mfe.quantiles[0]) == (3, Decimal("0.03"), Decimal("0.02"))
+    assert found.mfe_r is not None
+    assert found.mfe_r.largest == Decimal("1.5")
+    assert found.mae is not None
+    assert found.mae.largest == Decimal("0.02")
+    assert found.mae_r is not None
+    assert found.mae_r.largest == 1
+    assert found.capture is not None
+    # 0.02 of 0.04, -0.04 of 0.04, 0.06 of 0.06.
+    assert (found.capture.quantiles[0], found.capture.largest) == (Decimal("0.5"), 1)
+    assert {name: (s.count, s.largest) for name, s in stages.items()} == {
+        "sent": (3, 2),
+        "acknowledged": (3, 20),
+        "filled": (2, 31),
+    }
+
+
+def test_a_position_of_an_older_journal_has_no_excursions_rather_than_none_of_size(tmp_path: Path) -> None:
+    bare = [replace(entry, notes=tuple(map(without_marks, entry.notes))) for entry in life(0, pnl="2")]
+
+    assert excursions(told(tmp_path, bare), ALL) == Excursions(None, None, None, None, None)
+
+
+def told(tmp_path: Path, entries: list[Entry]) -> MetricsQuery:
+    with open_journal(tmp_path / "sim") as journal:
+        for entry in entries:
+            journal.commit(entry)
+    return MetricsQuery(index_of(tmp_path / "sim"))
+
+
+def without_marks(note: Note) -> Note:
+    return replace(note, data={name: value for name, value in note.data.items() if not name.endswith("_mark")})
 
 
 def test_reading_on_gives_what_reading_at_once_gives(tmp_path: Path, attempts: list[Attempt]) -> None:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from metrics_desk import LIFE, START, VECTOR, random_attempts
 
+from tpctl.adapters.metrics_positions import Excursions
 from tpctl.adapters.metrics_query import Closed, Closes, Spread
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import Outcome, PositionKey
@@ -46,6 +47,8 @@ REST = Rest(
     closes=Closes(5, Decimal("-12.5"), Decimal("1.25"), 5, Decimal("-0.25"), {"stop": 3, "take_profit": 2}),
     stop_moves={"trail": 4},
     incidence=Incidence(0.4, 0.2),
+    excursions=Excursions(*[Spread(4, Decimal("0.02"), (Decimal("0.01"),) * 3, Decimal("0.05"))] * 2, None, None, None),
+    latency_ms={"sent": Spread(9, Decimal(3), (Decimal(2), Decimal(5), Decimal(7)), Decimal(8))},
 )
 
 
@@ -63,7 +66,9 @@ def test_the_table_tells_every_row_and_the_sum() -> None:
     assert lines[1].split()[:6] == ["tp", "BTCUSDT", "100", "0", "90.0%", "82.6%"]
     assert lines[4].split()[:4] == ["all", "203", "7", "59.1%"]
     assert any("counting 7 attempts still open, 40.0% to 60.0% end in a hit" in line for line in lines)
-    assert any(line.startswith("n/a") and "mfe" in line for line in lines)
+    assert any(line.startswith("n/a") and "slippage to mid" in line for line in lines)
+    assert "excursions   in favour p50 1.00%, mean 2.00%; against p50 1.00%, mean 2.00%, worst 5.00%" in lines
+    assert "latency      sent p50 2 ms, p99 7 ms, longest 8 ms" in lines
 
 
 def test_few_attempts_stand_in_parentheses_and_dim_in_colour_and_never_alert() -> None:

@@ -16,13 +16,14 @@ from typing import Self
 
 from tpctl.adapters.journal_scan import CHUNK, JournalScan
 from tpctl.adapters.metrics_cells import DISTANCE_BANDS, ROW_COLUMNS, SIDES, CellKey, cell_keys, fit, numbered
+from tpctl.adapters.metrics_excursions import put_delays, put_excursions
 from tpctl.exits.model import Attempt, Note, NoteKind
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
-VERSION = 2
+VERSION = 3
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
 _BUSY_S = 2.0
@@ -56,8 +57,16 @@ CREATE TABLE stops (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGE
     policy INTEGER NOT NULL, reason INTEGER NOT NULL, slip NOT NULL, PRIMARY KEY (source, seq)) WITHOUT ROWID;
 CREATE TABLE moves (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
     policy INTEGER NOT NULL, cause INTEGER NOT NULL, PRIMARY KEY (source, seq)) WITHOUT ROWID;
+CREATE TABLE excursions (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
+    policy INTEGER NOT NULL, mfe, mae, mfe_r, mae_r, capture, PRIMARY KEY (source, seq)) WITHOUT ROWID;
+CREATE TABLE delays (source INTEGER NOT NULL, seq INTEGER NOT NULL, stage INTEGER NOT NULL, symbol INTEGER NOT NULL,
+    at INTEGER NOT NULL, policy INTEGER NOT NULL, ms INTEGER NOT NULL, PRIMARY KEY (source, seq, stage)) WITHOUT ROWID;
+CREATE INDEX delays_by_ms ON delays (stage, ms);
 """
-_STORY = (NoteKind.PLANNED, NoteKind.CLOSED, NoteKind.STOP_HIT, NoteKind.STOP_MOVED, NoteKind.TRAIL_MOVED)
+_STORY = (
+    *(NoteKind.PLANNED, NoteKind.CLOSED, NoteKind.TP_HIT, NoteKind.STOP_HIT, NoteKind.STOP_MOVED),
+    *(NoteKind.TRAIL_MOVED, NoteKind.ACCEPTED),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +205,9 @@ class MetricsIndex:
             self._take_close(source, seq, note, symbol, side)
             return
         policy = self._plan(source, symbol, side, None, note.at).policy
+        put_delays(self.db, (source, seq, symbol, note.at, policy), note)
+        if note.kind in {NoteKind.ACCEPTED, NoteKind.TP_HIT}:
+            return
         if note.kind is NoteKind.STOP_HIT:
             price, trigger = data.get("price"), data.get("trigger")
             if isinstance(price, Decimal) and isinstance(trigger, Decimal) and trigger > 0:
@@ -227,6 +239,9 @@ class MetricsIndex:
             *(_text(value) for value in (entry, data.get("average_exit"), quantity, plan.stop)),
         )
         self.db.execute(f"INSERT INTO closes VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - question marks only
+        place = (source, seq, symbol, note.at, plan.policy)
+        put_excursions(self.db, place, note, plan.stop)
+        put_delays(self.db, place, note)
 
     def _plan(self, source: int, symbol: int, side: int, since: Millis | None, until: Millis) -> _Plan:
         """Return the first plan between two times; without the first, the newest until the second."""
@@ -269,7 +284,7 @@ class MetricsIndex:
         side = SIDES.index(attempt.position_side)
         own = _OWN_ID.fullmatch(attempt.id) is not None
         plan = self._plan(source, symbol, side, attempt.entry_time, attempt.exit_time) if own else _NO_PLAN
-        measured = measure(attempt, plan.stop, plan.leverage)
+        measured = measure(attempt, attempt.stop_initial or plan.stop, attempt.leverage or plan.leverage)
         away = abs(attempt.target_price - attempt.entry_price) / attempt.entry_price if attempt.entry_price else ZERO
         place = (
             strategy,
@@ -277,7 +292,7 @@ class MetricsIndex:
             side,
             attempt.leg,
             self._name(attempt.reason),
-            plan.regime,
+            plan.regime if attempt.regime is None else self._name(attempt.regime),
             int(away * DISTANCE_BANDS),
         )
         row = (

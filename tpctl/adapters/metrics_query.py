@@ -255,6 +255,16 @@ class MetricsQuery:
                 found[self._names[reason]] = spread
         return dict(sorted(found.items()))
 
+    def spread(
+        self, table: str, column: str, chosen: Selection, condition: str, *, whole: bool = False
+    ) -> Spread | None:
+        """Return the selected values of a column beside `at`, `symbol` and `policy`; `whole` are not in pico.
+
+        The names and the condition are this program's own words.
+        """
+        where, parameters = self._where(chosen, strategy="policy", at="at")
+        return self._spread(table, column, f"{condition} AND {where}", parameters, whole=whole)
+
     def naked_ms(self, chosen: Selection) -> tuple[int, int, int, int] | None:
         """Return how long closed positions were without a live stop: how many, p50, p99 and the longest."""
         where, parameters = self._where(chosen, strategy="policy", at="at")
@@ -410,7 +420,9 @@ class MetricsQuery:
             ).fetchone()[0]
         )
 
-    def _spread(self, table: str, column: str, condition: str, parameters: list[int]) -> Spread | None:
+    def _spread(
+        self, table: str, column: str, condition: str, parameters: list[int], *, whole: bool = False
+    ) -> Spread | None:
         count, mean = self._db.execute(
             _select(f"count(*), avg({column}) FROM {table}", condition),
             parameters,
@@ -418,8 +430,9 @@ class MetricsQuery:
         if not count:
             return None
         ranks = [quantile_rank(count, share) for share in (*QUANTILES, Decimal(1))]
-        *middle, largest = (from_pico(self._nth(table, column, condition, parameters, rank)) for rank in ranks)
-        return Spread(count, from_pico(round(mean)), tuple(middle), largest)
+        scale = Decimal if whole else from_pico
+        *middle, largest = (scale(self._nth(table, column, condition, parameters, rank)) for rank in ranks)
+        return Spread(count, scale(round(mean)), tuple(middle), largest)
 
 
 def _age(row: tuple[Any, ...]) -> int:

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from tpctl.adapters.files import StateDir, find_state_dir
 from tpctl.adapters.journal_scan import JournalScan, OpenAttempt
+from tpctl.adapters.metrics_positions import delays, excursions
 from tpctl.adapters.metrics_query import Group, MetricsQuery, Selection
 from tpctl.adapters.metrics_store import open_index
 from tpctl.cli.metrics import MetricsOptions
@@ -167,6 +168,8 @@ def _rest(source: Source, chosen: Selection, waiting: tuple[OpenAttempt, ...] | 
         closes=query.closes(chosen),
         stop_moves=query.stop_moves(chosen),
         incidence=hit_incidence(hits, misses, opened),
+        excursions=excursions(query, chosen),
+        latency_ms=delays(query, chosen),
     )
 
 

@@ -160,11 +160,37 @@ def _below(report: MetricsReport) -> list[str]:
     if rest.naked_ms is not None:
         count, p50, p99, longest = rest.naked_ms
         lines.append(f"naked time   p50 {p50} ms, p99 {p99} ms, longest {longest} ms, of {count} positions")
+    lines += _course_lines(rest)
     if rest.stop_moves:
         moves = ", ".join(f"{cause} {count}" for cause, count in rest.stop_moves.items())
         lines.append(f"stops moved  {moves}")
     words = ", ".join(name.removesuffix("_usd").removesuffix("_ms").replace("_", " ") for name in NOT_RECORDED)
     return [*lines, f"n/a          not recorded: {words}"]
+
+
+def _course_lines(rest: Rest) -> list[str]:
+    """Return how far positions went, what was kept of it, and how long requests took."""
+    lines = []
+    course = rest.excursions
+    if course.mfe is not None and course.mae is not None:
+        best, worst = course.mfe, course.mae
+        text = f"in favour p50 {best.quantiles[0]:.2%}, mean {best.mean:.2%}"
+        text += f"; against p50 {worst.quantiles[0]:.2%}, mean {worst.mean:.2%}, worst {worst.largest:.2%}"
+        if course.mfe_r is not None and course.mae_r is not None:
+            text += f" ({course.mfe_r.mean:+.2f} R and {-course.mae_r.mean:+.2f} R)"
+        lines.append(f"excursions   {text}")
+    if course.capture is not None:
+        capture = course.capture
+        lines.append(
+            f"captured     p50 {capture.quantiles[0]:.0%} of the best move, of {capture.count} positions that had one"
+        )
+    if rest.latency_ms:
+        stages = "; ".join(
+            f"{stage} p50 {spread.quantiles[0]} ms, p99 {spread.quantiles[2]} ms, longest {spread.largest} ms"
+            for stage, spread in rest.latency_ms.items()
+        )
+        lines.append(f"latency      {stages}")
+    return lines
 
 
 def _feedback_line(tally: Tally) -> str:

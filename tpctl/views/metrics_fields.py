@@ -17,6 +17,18 @@ from tpctl.views.metrics_report import FIELDS, NOT_RECORDED, MetricsReport, Row,
 if TYPE_CHECKING:
     from tpctl.views.machine import Json
 
+_SPREAD = ("mean", "p50", "p90", "p99", "max")
+_NO_MARKS = "no closed position has its best and worst mark on record"
+_NO_RISK = "no closed position has its first stop on record"
+# What the excursions are called, where they stand, and why there may be none.
+_EXCURSIONS = {
+    "mfe": ("mfe", _NO_MARKS),
+    "mae": ("mae", _NO_MARKS),
+    "mfe_r": ("mfe_r", _NO_RISK),
+    "mae_r": ("mae_r", _NO_RISK),
+    "capture_ratio": ("capture", "no closed position was ever in profit"),
+}
+
 
 def put(row: "dict[str, Json]", name: str, value: "Json | Unavailable") -> None:
     """Set a field; what is unavailable becomes null beside its reason. Decimals lose trailing zeros, no digit else."""
@@ -96,7 +108,7 @@ def findings_fields(report: MetricsReport) -> "list[Json]":
 def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
     rest = report.rest
     found: dict[str, Json] = {}
-    names = ("naked_ms", "slippage", "positions", "stop_moves", "hit_probability")
+    names = ("naked_ms", "slippage", "positions", "stop_moves", "hit_probability", *_EXCURSIONS, "latency_ms")
     if isinstance(rest, Unavailable):
         for name in names:
             put(found, name, rest)
@@ -123,7 +135,20 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
     else:
         low, high = rest.incidence.estimate, rest.incidence.estimate + rest.incidence.unsettled
         found["hit_probability"] = {"low": share_text(low), "high": share_text(min(1.0, high))}
+    for name, (attribute, reason) in _EXCURSIONS.items():
+        spread: Spread | None = getattr(rest.excursions, attribute)
+        put(found, name, Unavailable(reason) if spread is None else spread_fields(spread))
+    if rest.latency_ms:
+        found["latency_ms"] = {stage: _whole_fields(spread) for stage, spread in rest.latency_ms.items()}
+    else:
+        put(found, "latency_ms", Unavailable("no order was answered yet"))
     return found
+
+
+def _whole_fields(spread: Spread) -> "dict[str, Json]":
+    """Return the figures of whole milliseconds; the mean is rounded to them."""
+    values = (spread.mean, *spread.quantiles, spread.largest)
+    return {"count": spread.count, **{name: int(value) for name, value in zip(_SPREAD, values, strict=True)}}
 
 
 def share_text(value: float) -> str:
@@ -133,9 +158,8 @@ def share_text(value: float) -> str:
 
 def spread_fields(spread: Spread) -> "dict[str, Json]":
     """Return the figures of some values in the contract's words."""
-    names = ("mean", "p50", "p90", "p99", "max")
     values = (spread.mean, *spread.quantiles, spread.largest)
-    return {"count": spread.count, **{name: trimmed(value) for name, value in zip(names, values, strict=True)}}
+    return {"count": spread.count, **{name: trimmed(value) for name, value in zip(_SPREAD, values, strict=True)}}
 
 
 def csv_text(report: MetricsReport, names: Sequence[str]) -> str:

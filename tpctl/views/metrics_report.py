@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from tpctl.adapters.metrics_positions import Excursions
 from tpctl.adapters.metrics_query import Closes, Spread
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Dimension, Tally
@@ -76,13 +77,9 @@ NOT_IN_FILE = Unavailable("a metrics file does not hold it")
 # What an operator may look for and no journal holds, with the reason.
 NOT_RECORDED: Mapping[str, str] = {
     "slippage_to_mid": "the mid of the book is not recorded when an order fills",
-    "mfe": "the best mark between entry and exit is not recorded",
-    "mae": "the worst mark between entry and exit is not recorded",
-    "capture_ratio": "it needs mfe",
     "regret": "the outcomes of other exits on the same path are not recorded",
     "funding_usd": "funding payments are not recorded",
     "entry_fees_usd": "only the fees of exits are recorded",
-    "latency_ms": "when a request left and when its order filled are not recorded on one clock",
 }
 
 
@@ -111,6 +108,8 @@ class Rest:
     closes: Closes
     stop_moves: Mapping[str, int]
     incidence: "Incidence | None"
+    excursions: Excursions
+    latency_ms: Mapping[str, Spread]
 
 
 @dataclass(frozen=True, slots=True)
