@@ -66,7 +66,7 @@ class DeskExchange:
     failing: Callable[[str], Exception | None] = lambda _: None
     before_submit: Callable[[OrderIntent], None] = lambda _: None
     lose_answer: Callable[[OrderIntent], bool] = lambda _: False
-    quotes: tuple[Candle, ...] = ()
+    candle_rows: dict[str, tuple[Candle, ...]] = field(default_factory=dict)
     rates: Fees | None = None
 
     def _read(self, name: str) -> None:
@@ -130,7 +130,7 @@ class DeskExchange:
 
     async def candles(self, symbol: str, interval: str, limit: int) -> tuple[Candle, ...]:
         self._read(f"candles {interval}")
-        return self.quotes[-limit:]
+        return self.candle_rows.get(interval, ())[-limit:]
 
     async def quote_volume(self, symbol: str) -> Decimal | Unavailable:
         self._read("quote_volume")

@@ -51,15 +51,25 @@ class Desk:
         return sum(read == name for read, _ in self.exchange.reads)
 
 
-def hours(count: int, swing: float = 0.01) -> tuple[Candle, ...]:
-    """Return hourly candles that swing up and down by a share of the price."""
+def swings(count: int, every_ms: int, swing: float) -> tuple[Candle, ...]:
+    """Return candles that swing up and down by a share of the price."""
     prices = [2.5 * (1 + swing * (-1) ** number) for number in range(count + 1)]
     return tuple(
         Candle(
-            START - (count - i) * HOUR, prices[i], max(prices[i : i + 2]), min(prices[i : i + 2]), prices[i + 1], 1e6
+            START - (count - i) * every_ms,
+            prices[i],
+            max(prices[i : i + 2]),
+            min(prices[i : i + 2]),
+            prices[i + 1],
+            1e6,
         )
         for i in range(count)
     )
+
+
+def market(swing: float = 0.01) -> dict[str, tuple[Candle, ...]]:
+    """Return a market that swings every five minutes, and by more every hour."""
+    return {"5m": swings(720, HOUR // 12, swing / 3), "1h": swings(498, HOUR, swing)}
 
 
 def test_everything_that_can_be_read_is_read() -> None:
@@ -76,7 +86,7 @@ def test_everything_that_can_be_read_is_read() -> None:
 
 def test_what_the_operator_states_wins_over_what_is_measured() -> None:
     desk = Desk(replace(GIVEN, symbols={"XRPUSDT": InputValues(volatility=Ratio.percent("4"))}))
-    desk.exchange.quotes = hours(720)
+    desk.exchange.candle_rows = market()
 
     context = desk.context()
 
@@ -89,16 +99,40 @@ def test_what_the_operator_states_wins_over_what_is_measured() -> None:
 
 def test_what_nobody_states_is_measured() -> None:
     desk = Desk(InputSettings())
-    desk.exchange.quotes = hours(720)
+    desk.exchange.candle_rows = market()
 
     context = desk.context()
 
-    # Swings of about 2 % an hour are about 2 % x sqrt(24) a day.
+    # Swings of about 2 % an hour are about 2 % x sqrt(24) a day; a third of that every 5 minutes is 15 % more. Closes
+    # every 15 minutes take one of each pair of swings, so they show about half of that.
     assert isinstance(context.volatility, Ratio)
     assert Decimal("0.09") < context.volatility.fraction < Decimal("0.11")
     assert isinstance(context.regime, Regime)
     assert isinstance(context.atr, Decimal)
     assert context.confidence == Unavailable("no confidence is set")
+    assert [view.code for view in context.views] == ["volatility_view", "regime_view", "atr_view"]
+    assert context.views[0].text.startswith("volatility 9.8% from 1h candles, the middle: 5m 11.")
+
+
+def test_a_timeframe_that_cannot_be_read_is_left_out_and_that_is_said() -> None:
+    desk = Desk(InputSettings())
+    desk.exchange.candle_rows = market()
+    desk.exchange.failing = lambda name: OUTAGE if name == "candles 5m" else None
+
+    context = desk.context()
+
+    assert isinstance(context.volatility, Ratio)
+    assert context.views[0].text == (
+        "volatility 9.8% from 1h candles, the only one that could be measured: "
+        "5m unavailable (the exchange does not answer), 15m unavailable (the exchange does not answer), 1h 9.8%"
+    )
+
+
+def test_what_is_stated_is_not_said_to_be_chosen() -> None:
+    desk = Desk(InputSettings(volatility=Ratio.percent("3")))
+    desk.exchange.candle_rows = market()
+
+    assert [view.code for view in desk.context().views] == ["regime_view", "atr_view"]
 
 
 READINGS = {
@@ -115,16 +149,17 @@ def test_a_reading_that_fails_is_unavailable_with_its_reason_and_costs_no_other(
     read: str, fields: tuple[str, ...]
 ) -> None:
     whole = Desk(InputSettings())
-    whole.exchange.quotes = hours(720)
+    whole.exchange.candle_rows = market()
     desk = Desk(InputSettings())
-    desk.exchange.quotes = hours(720)
+    desk.exchange.candle_rows = market()
     desk.failing(read)
 
     before, after = whole.context(), desk.context()
 
     for name in fields:
         assert isinstance(getattr(after, name), Unavailable), name
-    others = [name for name in Context.__slots__ if name not in fields]
+    # What was chosen among timeframes goes with them.
+    others = [name for name in Context.__slots__ if name not in fields and (read != "candles" or name != "views")]
     assert {name: getattr(after, name) for name in others} == {name: getattr(before, name) for name in others}
 
 
@@ -219,7 +254,7 @@ def test_market_readings_are_kept_for_ten_minutes_and_failures_too() -> None:
     desk.read()
     desk.clock.at += 599_999
     desk.read()
-    assert desk.asked("candles 1h") == 1
+    assert desk.asked("candles 1h") == desk.asked("candles 5m") == 1
 
     desk.clock.at += 1
     desk.read()

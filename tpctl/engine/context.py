@@ -11,24 +11,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
-from tpctl.engine.plan_request import BASE_FEES
+from tpctl.engine.plan_request import BASE_FEES, without_given
 from tpctl.exits.errors import InputsError, TpctlError
 from tpctl.exits.events import ContextRead
 from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.liquidation import maintenance
-from tpctl.exits.model import Context, MarginMode, Position, PositionKey, Regime, RiskReadings
-from tpctl.exits.units import ZERO, Millis, Money, Price, Ratio
-from tpctl.market.ranges import atr
-from tpctl.market.regime import regime
-from tpctl.market.volatility import daily_volatility
-from tpctl.ports import AccountReader, Candle, Clock, Fees, SymbolConfig
+from tpctl.exits.model import Context, MarginMode, Position, PositionKey, RiskReadings
+from tpctl.exits.units import ZERO, Millis, Money
+from tpctl.market.timeframes import FAST, FAST_CANDLES, SLOW, SLOW_CANDLES, Choice, choose, views_of
+from tpctl.ports import AccountReader, Clock, Fees, SymbolConfig
 from tpctl.settings.schema import InputSettings
 
 T = TypeVar("T")
 
-_HOUR_MS = 3_600_000
-# Thirty days of hours: enough for the slowest of the readings, one request of weight 5.
-_CANDLES = 720
 _MARKET_AGE_MS = 600_000
 _RULES_AGE_MS = 3_600_000
 
@@ -36,9 +31,7 @@ _RULES_AGE_MS = 3_600_000
 @dataclass(frozen=True, slots=True)
 class _Market:
     at: Millis
-    volatility: Ratio | Unavailable
-    regime: Regime | Unavailable
-    atr: Price | Unavailable
+    choice: Choice
     quote_volume: Money | Unavailable
 
 
@@ -86,17 +79,18 @@ class ContextSource:
         context = Context(
             leverage=_leverage(config, position),
             margin=margin,
-            volatility=market.volatility if given.volatility is None else given.volatility,
-            regime=market.regime if given.regime is None else given.regime,
+            volatility=market.choice.volatility if given.volatility is None else given.volatility,
+            regime=market.choice.regime if given.regime is None else given.regime,
             confidence=Unavailable("no confidence is set") if given.confidence is None else given.confidence,
             quote_volume=market.quote_volume,
-            atr=market.atr,
+            atr=market.choice.atr,
             taker_fee=rates.taker,
             maker_fee=rates.maker,
             brackets=brackets,
             wallet=await self._wallet(instrument, margin, key, position, positions),
             risk=self._risk(),
             fees_assumed=fees if isinstance(fees, Unavailable) else None,
+            views=without_given(market.choice.reasons, given.volatility, given.regime),
         )
         mark = position.mark_price if isinstance(position, Position) and position.mark_price > 0 else None
         return ContextRead(self._clock.now(), key, instrument, context, mark)
@@ -121,15 +115,12 @@ class ContextSource:
         now = self._clock.now()
         if known is not None and now - known.at < _MARKET_AGE_MS:
             return known
-        candles = await _reading(lambda: self._reader.candles(symbol, "1h", _CANDLES))
-        volume = await _reading(lambda: self._reader.quote_volume(symbol))
-        market = _Market(
-            at=now,
-            volatility=_measured(candles, lambda rows: daily_volatility(rows, _HOUR_MS)),
-            regime=_measured(candles, regime),
-            atr=_measured(candles, atr),
-            quote_volume=volume,
+        fast, slow, volume = await asyncio.gather(
+            _reading(lambda: self._reader.candles(symbol, FAST, FAST_CANDLES)),
+            _reading(lambda: self._reader.candles(symbol, SLOW, SLOW_CANDLES)),
+            _reading(lambda: self._reader.quote_volume(symbol)),
         )
+        market = _Market(now, choose(views_of(fast, slow)), volume)
         self._market[symbol] = market
         return market
 
@@ -175,12 +166,6 @@ async def _reading(read: Callable[[], Awaitable[T]]) -> T | Unavailable:
         return await read()
     except TpctlError as error:
         return Unavailable(error.message)
-
-
-def _measured(
-    candles: tuple[Candle, ...] | Unavailable, measure: Callable[[tuple[Candle, ...]], T | Unavailable]
-) -> T | Unavailable:
-    return candles if isinstance(candles, Unavailable) else measure(candles)
 
 
 def _find(positions: tuple[Position, ...] | Unavailable, key: PositionKey) -> Position | Unavailable:

@@ -93,8 +93,15 @@ def with_given(context: Context, given: Given) -> Context:
         quote_volume=context.quote_volume if given.quote_volume is None else given.quote_volume,
         taker_fee=given.fee or context.taker_fee,
         fees_assumed=context.fees_assumed if given.fee is None else None,
+        views=without_given(context.views, given.volatility, given.regime),
         risk=context.risk if given.risk is None else given.risk,
     )
+
+
+def without_given(views: tuple[Reason, ...], volatility: Ratio | None, regime: Regime | None) -> tuple[Reason, ...]:
+    """Return what was chosen among timeframes, without what was given instead."""
+    given = {"volatility_view": volatility is not None, "regime_view": regime is not None}
+    return tuple(view for view in views if not given.get(view.code))
 
 
 def position_request(position: Position, instrument: Instrument, context: Context, given: Given) -> PlanRequest:

@@ -203,7 +203,8 @@ class Context:
     `volatility` is the daily standard deviation of returns; `confidence` runs 0 to 1; `quote_volume` is the 24 h quote
     volume in USD; `atr` is the average true range in price units; fees are fractions of notional; `wallet` is the
     isolated wallet, or for cross the wallet balance less the other positions' needs (WB - TMM + UPNL of exit-rules 15).
-    `fees_assumed` is why the fees are the exchange's base rates, None where they are the account's own.
+    `fees_assumed` is why the fees are the exchange's base rates, None where they are the account's own. `views` say how
+    volatility, regime and `atr`, which is an hour's, were chosen among the timeframes they were measured on.
     """
 
     leverage: Decimal | Unavailable
@@ -219,6 +220,7 @@ class Context:
     wallet: Money | Unavailable
     risk: "RiskReadings | Unavailable"
     fees_assumed: Unavailable | None = None
+    views: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

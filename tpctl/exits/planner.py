@@ -90,6 +90,7 @@ def plan_exits(request: PlanRequest, rules: ExitRules) -> Plan:
     if context.fees_assumed is not None:
         text = f"fees of the account unavailable ({context.fees_assumed.reason}): the exchange's base rates are used"
         sketch.reasons.append(Reason("inputs", "fees_assumed", text))
+    sketch.reasons.extend(context.views)
     _shape(sketch, request, leverage, rules)
     blend(sketch, request.suggestion, rules)
     apply_risk(sketch, effect)

@@ -1,8 +1,8 @@
 """Klines and day tickers: what the market's steps, and the bars before them, add up to.
 
 Decides the wire shape of klines (binance-usdm 5.1): rows ascend, the last one is open, minutes without a trade repeat
-the close with zero volume. It keeps 26 hours of minutes and 46 days of quarter hours, so that an endless market needs
-bounded memory. Takers buy half of the volume here; trade counts are steps.
+the close with zero volume. It keeps 26 hours of minutes, 62 of five minutes and 46 days of quarter hours, so that an
+endless market needs bounded memory. Takers buy half of the volume here; trade counts are steps.
 """
 
 from collections import deque
@@ -32,8 +32,10 @@ INTERVALS: Mapping[str, int] = {
     "1d": DAY_MS,
 }
 
+_FIVE_MS = 5 * MINUTE_MS
 _QUARTER_MS = 15 * MINUTE_MS
 _MINUTES_KEPT = 26 * 60
+_FIVES_KEPT = 62 * 12
 _QUARTERS_KEPT = 46 * 96
 _DEFAULT_LIMIT = 500
 _MAX_LIMIT = 1500
@@ -83,10 +85,11 @@ class Kline:
 class _Tape:
     """The candles of one symbol since the market opened, and its last trade."""
 
-    __slots__ = ("falling", "last", "minutes", "quarters", "trade_id")
+    __slots__ = ("falling", "fives", "last", "minutes", "quarters", "trade_id")
 
     def __init__(self, quote: Quote) -> None:
         self.minutes: deque[Kline] = deque(maxlen=_MINUTES_KEPT)
+        self.fives: deque[Kline] = deque(maxlen=_FIVES_KEPT)
         self.quarters: deque[Kline] = deque(maxlen=_QUARTERS_KEPT)
         self.last = quote
         self.falling = False
@@ -99,6 +102,7 @@ class _Tape:
         self.last = quote
         if not self.minutes or self.minutes[-1].at != minute:
             if self.minutes:
+                _fold_into(self.fives, self.minutes[-1], _FIVE_MS)
                 _fold_into(self.quarters, self.minutes[-1], _QUARTER_MS)
             self.minutes.append(Kline(minute, quote.last, self.trade_id + 1))
         self.minutes[-1].trade(quote.last, quote.volume)
@@ -107,11 +111,17 @@ class _Tape:
 
     def newest(self, interval_ms: int) -> Iterator[Kline]:
         """Yield, newest first, the finest candles kept that make up candles of `interval_ms`."""
-        if interval_ms < _QUARTER_MS:
+        if interval_ms < _FIVE_MS:
             yield from reversed(self.minutes)
         elif self.minutes:
             yield self.minutes[-1]
-            yield from reversed(self.quarters)
+            yield from reversed(self.fives if interval_ms < _QUARTER_MS else self.quarters)
+
+
+def _kept_ms(interval_ms: int) -> Millis:
+    if interval_ms < _FIVE_MS:
+        return _MINUTES_KEPT * MINUTE_MS
+    return _FIVES_KEPT * _FIVE_MS if interval_ms < _QUARTER_MS else _QUARTERS_KEPT * _QUARTER_MS
 
 
 def _fold_into(rows: "deque[Kline] | list[Kline]", row: Kline, interval_ms: int) -> None:
@@ -281,7 +291,7 @@ class KlineStore:
         key = (symbol, interval_ms)
         if key not in self._before:
             rows: list[Kline] = []
-            kept = _MINUTES_KEPT * MINUTE_MS if interval_ms < _QUARTER_MS else _QUARTERS_KEPT * _QUARTER_MS
+            kept = _kept_ms(interval_ms)
             for series in self._told(symbol):
                 if interval_ms % series.interval_ms == 0:
                     for bar in series.bars:

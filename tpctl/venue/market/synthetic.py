@@ -31,8 +31,8 @@ DEFAULT_SYMBOLS = ("XRPUSDT", "BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT", "ADAU
 
 _COARSE_MS = 15 * MINUTE_MS
 _COARSE_SPAN_MS = 45 * DAY_MS
-# The exchange returns at most 1500 klines; that many minutes before the start are kept as minutes.
-_FINE_SPAN_MS = 25 * HOUR_MS
+# What is known in minutes: more than the 1500 klines the exchange returns, and enough for two days of 5-minute bars.
+_FINE_SPAN_MS = 61 * HOUR_MS
 _COARSE_PIECES = 5
 _FINE_PIECES = 4
 
@@ -211,7 +211,7 @@ class SyntheticMarket:
             yield MarketStep(at, tuple(tape.advance(common) for tape in tapes))
 
     def history(self, symbol: str) -> tuple[BarSeries, ...]:
-        """Return the 45 days before the start: 15-minute bars, of which the last 25 hours are minutes."""
+        """Return the 45 days before the start: 15-minute bars, of which the last 61 hours are minutes."""
         rules, asset = self._rules[symbol], _ASSETS[symbol]
         shared_coarse, shared_fine = self._shared_history
         days = _Walk(self._seed, "days", symbol, asset, _COARSE_MS / 1000 / _COARSE_PIECES)
