@@ -487,6 +487,9 @@ _tpctl() {
         venue,--skew)
             :
             return ;;
+        venue,--faults)
+            :
+            return ;;
         venue,-p|venue,--profile)
             _tpctl_reply -W 'sim demo live'
             return ;;
@@ -536,7 +539,7 @@ _tpctl() {
         risk) words='--set --inputs --data --at --window --var --backtest --funding --stress --plot --explain --warn --crit --check --nagios --venue --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         metrics) words='--since --by --strategy --symbol --min-attempts --sort --trend --heatmap --plot --feedback --targets --target-hit-rate --target-slippage --target-premature --check --nagios --compare --export -o --output --report --record --verify --rebuild --merge --file --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         config) words='--origin --check --venue --timeout --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
-        venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --key-rights --skew --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --key-rights --skew --faults --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         rehearse) words='--plan --days --seeds --faults --hedge --jobs --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
     esac
     if [[ -z $command || $cur == -* ]]; then

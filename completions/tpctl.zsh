@@ -281,6 +281,7 @@ _tpctl() {
                 '--port=[Port on 127.0.0.1; 0 takes a free one. \[default\: 0\]]:N: ' \
                 '--key-rights=[Let the exchange tell that its key may do this; else it does not tell.]:futures|withdraw|read:(futures withdraw read)' \
                 '--skew=[Set the exchange'\''s clock ahead by this.]:DURATION: ' \
+                '--faults=[all, none, @FILE, or names with rates\: lost-after=20%,wick; help lists them. \[default\: none\]]:LIST: ' \
                 '--json[Print the addresses as JSON (tpctl.venue/1).]' \
                 '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
                 '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
@@ -296,7 +297,7 @@ _tpctl() {
                 '--plan=[Configuration to rehearse, instead of the one in use.]:FILE:_files' \
                 '--days=[Days of market in each story. \[default\: 1\]]:N: ' \
                 '--seeds=[Stories to tell. \[default\: 1..8\]]:A..B: ' \
-                '--faults=[all, none, or names with rates\: lost-after=20%,kill-now. \[default\: all\]]:LIST: ' \
+                '--faults=[all, none, @FILE, or names with rates\: lost-after=20%,kill-now; help lists them. \[default\: all\]]:LIST: ' \
                 '--hedge[Rehearse an account in hedge mode.]' \
                 '--jobs=[Processes to use. \[default\: one per core\] \[x>=1\]]:N: ' \
                 '--json[Print the figures as JSON (tpctl.rehearse/1).]' \

@@ -16,6 +16,8 @@ from tpctl.cli.tree import CommandDoc, describe
 from tpctl.exits.errors import ExitCode
 from tpctl.exits.model import Policy
 from tpctl.exits.units import Ratio
+from tpctl.rehearsal.deaths import DEATHS
+from tpctl.venue.faults import CATALOG
 from tpctl.views.machine import rfc3339
 
 if TYPE_CHECKING:
@@ -81,6 +83,36 @@ def test_venue_reads_its_options(session: "FakeSession", tmp_path: Path) -> None
     assert session.asked == [
         VenueOptions(rules=rules, port=8790, speed=Speed(None), entries=Entries(per_hour=Decimal(2)), json=True)
     ]
+
+
+def test_venue_takes_faults_with_their_rates_and_lists_them(
+    session: "FakeSession", capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["venue", "--faults", "lost-after=20%,wick=2/h"]) == 0
+    assert session.asked == [VenueOptions(faults={"lost-after": 0.2, "wick": 2.0})]
+    assert run(["venue", "--faults", "wik"]) == ExitCode.USAGE
+    assert run(["venue", "--faults", "help"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()] == list(CATALOG)
+    assert "did you mean 'wick'?" in err
+    assert run(["venue", "rehearse", "--faults", "help"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*CATALOG, *DEATHS]
+    assert len(session.asked) == 1
+
+
+def test_faults_are_read_from_a_file(
+    session: "FakeSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = tmp_path / "worst-day.txt"
+    listed.write_text("lost-after=20%  # answers\n\n# prices\nwick=2/h, price-gap\n")
+    assert run(["venue", "--faults", f"@{listed}"]) == 0
+    assert session.asked == [VenueOptions(faults={"lost-after": 0.2, "wick": 2.0, "price-gap": 0.1})]
+    listed.write_text("# nothing\n")
+    assert run(["venue", "--faults", f"@{listed}"]) == ExitCode.INPUTS
+    listed.write_bytes(b"\xff\xfe")
+    assert run(["venue", "--faults", f"@{listed}"]) == ExitCode.INPUTS
+    assert run(["venue", "--faults", f"@{tmp_path}/missing"]) == ExitCode.INPUTS
+    assert "holds no entry" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "rate"), [("4/h", 4), ("2/m", 120), ("0.5/h", Decimal("0.5"))])

@@ -228,6 +228,22 @@ def existing_files(paths: list[Path] | None, what: str) -> tuple[Path, ...]:
     return tuple(paths or ())
 
 
+def parse_listed(text: str) -> str:
+    """Return the list, or that of the file `@FILE` names: entries by line or comma, `#` starts a comment."""
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    existing_files([path], "list")
+    try:
+        rows = [row.partition("#")[0].strip().strip(",") for row in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise InputsError(f"list file {str(path)!r} is not text", "give one entry a line") from error
+    found = ",".join(row for row in rows if row)
+    if not found:
+        raise InputsError(f"list file {str(path)!r} holds no entry", "give one entry a line")
+    return found
+
+
 def window(since: Millis | None, until: Millis | None) -> None:
     """Check that a time window is not empty."""
     if since is not None and until is not None and until <= since:

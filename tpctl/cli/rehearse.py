@@ -26,6 +26,7 @@ from tpctl.cli.options import (
     VerboseOption,
     epilog,
     existing_files,
+    parse_listed,
     parse_number,
 )
 from tpctl.exits.errors import ExitCode, UsageError
@@ -88,7 +89,13 @@ def rehearse(
         typer.Option("--seeds", metavar="A..B", parser=parse_seeds, help="Stories to tell.  [default: 1..8]"),
     ] = None,
     faults: Annotated[
-        str, typer.Option("--faults", metavar="LIST", help="all, none, or names with rates: lost-after=20%,kill-now.")
+        str,
+        typer.Option(
+            "--faults",
+            metavar="LIST",
+            parser=parse_listed,
+            help="all, none, @FILE, or names with rates: lost-after=20%,kill-now; help lists them.",
+        ),
     ] = "all",
     hedge: Annotated[bool, typer.Option("--hedge", help="Rehearse an account in hedge mode.")] = False,
     jobs: Annotated[
@@ -116,7 +123,7 @@ def rehearse(
     if plan is not None and config is not None:
         raise UsageError("--plan and --config both name a configuration", "give one of them")
     existing_files([plan] if plan else None, "configuration")
-    from tpctl.rehearsal.deaths import parse_strikes
+    from tpctl.rehearsal.deaths import describe_strikes, parse_strikes
     from tpctl.rehearsal.report import fields, lines
     from tpctl.rehearsal.stories import Broken, Tally, shrink
     from tpctl.rehearsal.stories import rehearse as told
@@ -124,6 +131,11 @@ def rehearse(
     from tpctl.settings.load import load
     from tpctl.views.machine import document
 
+    if faults == "help":
+        from tpctl.views.venue import tell_faults
+
+        tell_faults(sys.stdout, describe_strikes())
+        return ExitCode.OK
     settings = load(plan or config, profile, state_dir)
     chosen, deaths = parse_strikes(faults)
     told_seeds, length = seeds or range(1, 9), days or Decimal(1)

@@ -3,6 +3,7 @@
 Decides which options contradict each other; what they lead to is the session's.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -109,7 +110,7 @@ class VenueOptions:
     """A `venue` command line, read and checked. None is "not given": the session decides the default.
 
     `since`, `until` are ms UTC of market time; port 0 is any free one. `skew_ms` is how far the
-    exchange's clock is ahead.
+    exchange's clock is ahead. `faults` are rates by name (`venue.faults.parse_faults`).
     """
 
     shared: SharedOptions = field(default_factory=SharedOptions)
@@ -125,6 +126,7 @@ class VenueOptions:
     json: bool = False
     key_rights: KeyRightsName | None = None
     skew_ms: Millis = 0
+    faults: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         window(self.since, self.until)

@@ -20,7 +20,7 @@ def run_venue(options: VenueOptions) -> ExitCode:
 async def _serve(options: VenueOptions) -> ExitCode:
     from tpctl.cli.twin import TwinOptions, open_twin
     from tpctl.venue.auth import KeyRights
-    from tpctl.views.venue import tell_addresses
+    from tpctl.views.venue import tell_addresses, tell_strikes
 
     rights = {
         KeyRightsName.FUTURES: KeyRights(),
@@ -40,6 +40,7 @@ async def _serve(options: VenueOptions) -> ExitCode:
         port=options.port,
         rights=None if options.key_rights is None else rights[options.key_rights],
         skew_ms=options.skew_ms,
+        faults=options.faults,
     )
     stopped: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
 
@@ -51,17 +52,21 @@ async def _serve(options: VenueOptions) -> ExitCode:
         {signal.SIGINT: lambda: stop(ExitCode.INTERRUPTED), signal.SIGTERM: lambda: stop(ExitCode.TERMINATED)}
     ):
         async with open_twin(shape) as served:
-            tell_addresses(sys.stdout, served.url, TWIN_KEY, served.status, json=options.json)
-            ended = asyncio.ensure_future(served.wait_done())
-            waiting: set[asyncio.Future[None] | asyncio.Future[ExitCode]] = {ended, stopped}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if stopped.done():
-                ended.cancel()
-                return stopped.result()
-            ended.result()
-            if shape.speed is not None and shape.speed.factor is None:
-                # A lockstep market that ended still answers its reader, who has to see the end.
-                return await stopped
+            tell_addresses(sys.stdout, served.url, TWIN_KEY, served.status, json=options.json, faults=options.faults)
+            try:
+                ended = asyncio.ensure_future(served.wait_done())
+                waiting: set[asyncio.Future[None] | asyncio.Future[ExitCode]] = {ended, stopped}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if stopped.done():
+                    ended.cancel()
+                    return stopped.result()
+                ended.result()
+                if shape.speed is not None and shape.speed.factor is None:
+                    # A lockstep market that ended still answers its reader, who has to see the end.
+                    return await stopped
+            finally:
+                if options.faults and not options.shared.quiet:
+                    tell_strikes(sys.stderr, served.status["faults"])
     return ExitCode.OK
 
 

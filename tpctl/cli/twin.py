@@ -5,9 +5,9 @@ Composition only: which market the options name, and which defaults tell a newco
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tpctl.exits.units import Millis
 from tpctl.venue.auth import KeyRights
 from tpctl.venue.entries import DEFAULT_RATE, ListedEntries, NoEntries, SeededEntries, read_entries
 from tpctl.venue.entries import Entries as Trader
+from tpctl.venue.faults import FaultPlan
 from tpctl.venue.market.recorded import RecordedMarket
 from tpctl.venue.market.synthetic import SyntheticMarket
 from tpctl.venue.rulebook import RuleBook, builtin_rules, load_rules
@@ -26,13 +27,15 @@ from tpctl.venue.venue import Venue
 # Five hours of market in a minute: long enough for the four positions of the start to meet their levels.
 DEFAULT_SPEED = 300.0
 DEFAULT_SEED = 4
+# Single strikes are kept for who looks on; an exchange that runs for weeks must not fill its memory with them.
+_REMEMBERED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class TwinOptions:
     """What shapes a twin; None is the default. Times are ms UTC of market time.
 
-    `held` keeps the market at its start until its reader asks for steps.
+    `held` keeps the market at its start until its reader asks for steps. `faults` are rates by name, seeded by `seed`.
     """
 
     market: tuple[Path, ...] = ()
@@ -48,6 +51,7 @@ class TwinOptions:
     held: bool = False
     rights: KeyRights | None = None
     skew_ms: Millis = 0
+    faults: Mapping[str, float] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -65,6 +69,7 @@ async def open_twin(options: TwinOptions) -> AsyncIterator[Served]:
         held=options.held,
         rights=options.rights,
         skew_ms=options.skew_ms,
+        faults=FaultPlan(options.faults, _seed(options), start_ms=market.start_ms, remembered=_REMEMBERED),
     ) as server:
         yield server
 
@@ -74,6 +79,10 @@ def _speed(speed: Speed | None) -> float | None:
     if speed is None:
         return DEFAULT_SPEED
     return None if speed.factor is None else float(speed.factor)
+
+
+def _seed(options: TwinOptions) -> int:
+    return DEFAULT_SEED if options.seed is None else options.seed
 
 
 def _rules(options: TwinOptions) -> RuleBook:
@@ -104,14 +113,14 @@ def _recorded(options: TwinOptions, rules: RuleBook) -> RecordedMarket:
 
 
 def _synthetic(options: TwinOptions, rules: RuleBook) -> SyntheticMarket:
-    seed = DEFAULT_SEED if options.seed is None else options.seed
+    seed = _seed(options)
     if options.symbols:
         return SyntheticMarket(seed, options.symbols, rules)
     return SyntheticMarket(seed, rules=rules)
 
 
 def _trader(options: TwinOptions, symbols: Sequence[str]) -> Trader:
-    seed = DEFAULT_SEED if options.seed is None else options.seed
+    seed = _seed(options)
     entries = options.entries
     if entries is None:
         return SeededEntries(seed, symbols, rate=DEFAULT_RATE)

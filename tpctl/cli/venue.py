@@ -1,5 +1,6 @@
 """`tpctl venue`: from the command line to `VenueOptions`. The twin itself is `tpctl.venue`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from tpctl.cli.options import (
     epilog,
     existing_files,
     parse_length,
+    parse_listed,
     parse_port,
 )
 from tpctl.cli.runs import KeyRightsName, VenueOptions
@@ -36,6 +38,9 @@ from tpctl.exits.units import Millis
 EXAMPLES = (
     Example("tpctl venue", "a synthetic market, in real time, on a free port"),
     Example("tpctl venue --port 8790 --seed 7 --entries 4/h --speed 60", "one story, sixty times as fast"),
+    Example(
+        "tpctl venue --seed 7 --faults lost-after=20%,disconnect=6/h", "two faults, seeded; --faults help lists all"
+    ),
     Example("tpctl venue --market bars_1m_2025-01_02.parquet --from 2025-02-03 --port 8790", "a recorded crash"),
 )
 EXIT_CODES = (
@@ -81,6 +86,15 @@ def venue(
         Millis | None,
         typer.Option("--skew", metavar="DURATION", parser=parse_length, help="Set the exchange's clock ahead by this."),
     ] = None,
+    faults: Annotated[
+        str,
+        typer.Option(
+            "--faults",
+            metavar="LIST",
+            parser=parse_listed,
+            help="all, none, @FILE, or names with rates: lost-after=20%,wick; help lists them.",
+        ),
+    ] = "none",
     json: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON (tpctl.venue/1).")] = False,
     profile: ProfileOption = None,
     config: ConfigOption = None,
@@ -94,10 +108,20 @@ def venue(
 
     Any Binance futures client can be pointed at it: the addresses to set are printed first. It listens on 127.0.0.1
     only; its API key and secret are both "sim". It runs until interrupted, or until the recording ends.
+
+    With --faults it also fails as Binance does on its worst days: answers are lost, streams fall silent, events come
+    twice, prices gap, an operator meddles. What struck, and how often, is told at the end and at /twin/v1/status.
     """
     shared = SharedOptions(profile, config, state_dir, quiet, verbose, color, no_input)
     existing_files([rules] if rules else None, "rules")
     existing_files([brackets] if brackets else None, "brackets")
+    from tpctl.venue.faults import describe_faults, parse_faults
+
+    if faults == "help":
+        from tpctl.views.venue import tell_faults
+
+        tell_faults(sys.stdout, describe_faults())
+        return ExitCode.OK
     options = VenueOptions(
         shared=shared,
         market=existing_files(market, "market"),
@@ -112,6 +136,7 @@ def venue(
         json=json,
         key_rights=key_rights,
         skew_ms=skew or 0,
+        faults=parse_faults(faults),
     )
     from tpctl.cli.serving import run_venue
 

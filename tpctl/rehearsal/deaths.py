@@ -10,7 +10,7 @@ from random import Random
 
 from tpctl.exits.errors import UsageError
 from tpctl.exits.units import Millis
-from tpctl.venue.faults import parse_faults
+from tpctl.venue.faults import describe_faults, parse_faults
 
 _HOUR_MS = 3_600_000
 
@@ -25,6 +25,11 @@ DEATHS: Mapping[str, tuple[float, str]] = {
     "lost-state": (0.005, "the state directory is gone at the next start (D3)"),
     "terminate": (0.03, "SIGTERM: leaves in order, is started again (I25)"),
 }
+
+
+def describe_strikes() -> tuple[tuple[str, str, str], ...]:
+    """Return name, default rate and text of every fault of the twin and every death."""
+    return (*describe_faults(), *((name, f"{rate:g}/h", text) for name, (rate, text) in DEATHS.items()))
 
 
 def parse_strikes(text: str) -> tuple[dict[str, float], dict[str, float]]:
