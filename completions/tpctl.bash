@@ -22,6 +22,9 @@ _tpctl() {
         esac
     done
     case $command,$prev in
+        watch,--exclude)
+            :
+            return ;;
         watch,--market)
             compopt -o filenames 2>/dev/null; _tpctl_reply -f
             return ;;
@@ -532,7 +535,7 @@ _tpctl() {
     esac
     case $command in
         '') words='--version -h --help watch plan quantize trail risk metrics config venue rehearse' ;;
-        watch) words='--market --from --until --speed --seed --entries --venue --once --for --arm --confirm --policy --confidence --volatility --attach --record --replay --lines --ascii --jsonl --metrics-port -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        watch) words='--exclude --market --from --until --speed --seed --entries --venue --once --for --arm --confirm --policy --confidence --volatility --attach --record --replay --lines --ascii --jsonl --metrics-port -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         plan) words='--side --entry --mark --notional --qty --lev --margin --volatility --regime --confidence --volume-24h --pnl --risk --policy --leg --stop --trail --fee --min-reward-risk --explain --diff --check --no-odds -o --output --apply --arm --confirm --venue --offline --rules --brackets --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         quantize) words='--price --stop-price --qty --side --for --round --mark --rules --refresh --offline --max-age --show-rules --stdin --raw --strict --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         trail) words='--profit --callback --current --age --since-change --entry --side --peak --mark --target --activation --schedule --partials --check --apply --arm --confirm --venue --timeout --explain --simulate --from --to --entry-time --style --stop --targets --tick --rules --atr-bar --follow --ascii --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;

@@ -4,6 +4,7 @@ complete -c tpctl -f
 complete -c tpctl -n __fish_use_subcommand -l version -d 'Print the version and exit.'
 complete -c tpctl -n __fish_use_subcommand -s h -l help -d 'Show this message and exit.'
 complete -c tpctl -n __fish_use_subcommand -a watch -d 'Guard open positions: plan, place and keep their exits on the exchange.'
+complete -c tpctl -n '__fish_seen_subcommand_from watch' -l exclude -x -d 'Never touch this symbol; repeatable. Its orders stay.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l market -r -F -d 'Recorded market to run on; repeatable. [default: synthetic]'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l from -x -d 'Start of the recording: date or RFC 3339.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l until -x -d 'End of the recording: date or RFC 3339.'

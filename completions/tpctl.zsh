@@ -27,6 +27,7 @@ _tpctl() {
         case $line[1] in
         watch)
             _arguments -s -S \
+                '*--exclude=[Never touch this symbol; repeatable. Its orders stay.]:SYMBOL: ' \
                 '*--market=[Recorded market to run on; repeatable. \[default\: synthetic\]]:FILE:_files' \
                 '--from=[Start of the recording\: date or RFC 3339.]:TIME: ' \
                 '--until=[End of the recording\: date or RFC 3339.]:TIME: ' \

@@ -329,6 +329,8 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('[watch]\nrollout = "120%"', "not between 0 and 100%"),
+        ('[watch]\nexclude = ["btcusdt"]', "is no symbol"),
         ('[notify]\nwebhook = "hooks.example.com"', "is not an address"),
         ('[notify]\nevents = ["stop_hits"]', "is no event"),
         ("[notify]\ncommand = []", "is empty"),
@@ -338,7 +340,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         ('[telemetry]\nprometheus_interval = "1ms"', "below one second"),
     ],
 )
-def test_what_leaves_beside_the_output_is_checked(tmp_path: Path, text: str, message: str) -> None:
+def test_a_setting_is_checked_where_it_is_read(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):

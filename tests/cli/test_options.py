@@ -35,7 +35,8 @@ def test_watch_reads_every_option(session: "FakeSession", tmp_path: Path) -> Non
     entries.touch()
 
     line = (
-        f"watch xrpusdt BTCUSDT XRPUSDT --market {market} --from 2025-02-03 --until 2025-02-03T12:30:00+01:00 "
+        f"watch xrpusdt BTCUSDT XRPUSDT --exclude ethusdt --market {market} "
+        f"--from 2025-02-03 --until 2025-02-03T12:30:00+01:00 "
         f"--speed 60x --seed 7 --entries {entries} --for 1h30m --arm --confirm main --policy hybrid --confidence 0.85 "
         f"--volatility 250bps --jsonl -p main -c {tmp_path}/c.toml --state-dir {tmp_path}/s -v --color never --no-input"
     )
@@ -44,6 +45,7 @@ def test_watch_reads_every_option(session: "FakeSession", tmp_path: Path) -> Non
     assert session.asked == [
         WatchOptions(
             symbols=("XRPUSDT", "BTCUSDT"),
+            exclude=("ETHUSDT",),
             shared=SharedOptions(
                 profile="main",
                 config=tmp_path / "c.toml",

@@ -51,6 +51,16 @@ def test_a_running_position_comes_back_as_it_was(stage: Stage, journal: Journal)
     assert state.lives == {XRP_LONG: 1}
 
 
+def test_what_a_run_may_not_touch_stays_in_the_journal_for_one_that_may(stage: Stage, journal: Journal) -> None:
+    journal.commit(Entry(START, states=(position_row(stage.state, XRP_LONG),)))
+
+    for scope in (Scope(excluded=frozenset({"XRPUSDT"})), Scope(symbols=frozenset({"BTCUSDT"}))):
+        state = load_state(journal, "stage", ExitRules(), scope)
+        assert (state.episodes, state.lives) == ({}, {XRP_LONG: 1})
+
+    assert loaded(journal).episodes == dict(stage.state.episodes)
+
+
 def test_a_position_that_ended_keeps_only_its_number_of_lives(stage: Stage, journal: Journal) -> None:
     journal.commit(Entry(START, states=(position_row(stage.state, XRP_LONG),)))
     gone = replace(stage.state, episodes={})

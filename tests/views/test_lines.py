@@ -27,6 +27,10 @@ SENTENCES: list[tuple[Note, str]] = [
         "adopted 800 at 0.5123457, 20x: position found",
     ),
     (
+        note(NoteKind.LEFT_ALONE, "BTCUSDT LONG (excluded)", None, positions=1),
+        "left alone: BTCUSDT LONG (excluded)",
+    ),
+    (
         note(
             NoteKind.PLANNED,
             "first plan",

@@ -4,6 +4,7 @@ Whatever is wrong with the file, the settings in force stay in force. Nothing he
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tpctl.engine.context import ContextSource
@@ -50,7 +51,7 @@ class Reloader:
         self._contexts.give(settings.inputs)
         self._watch.reconfigure(
             settings.exits,
-            self._watch.state.scope,
+            replace(self._watch.state.scope, share=settings.watch.rollout.fraction),
             reconcile_ms=settings.watch.reconcile_interval_ms,
             mark_max_age_ms=mark_limit(settings),
         )

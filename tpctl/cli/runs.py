@@ -27,6 +27,7 @@ class WatchOptions:
     """
 
     symbols: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     shared: SharedOptions = field(default_factory=SharedOptions)
     market: tuple[Path, ...] = ()
     since: Millis | None = None
@@ -54,6 +55,8 @@ class WatchOptions:
         window(self.since, self.until)
         if self.attach or self.replay is not None:
             self._only_looks()
+        if both := [symbol for symbol in self.symbols if symbol in self.exclude]:
+            raise UsageError(f"{both[0]} is both named and excluded", "leave one of them out")
         if self.once and self.stop_after is not None:
             raise UsageError("--once and --for contradict each other", "give one of them")
         if self.confirm is not None and not self.arm:
@@ -78,6 +81,7 @@ class WatchOptions:
             "--confidence": self.confidence is not None,
             "--volatility": self.volatility is not None,
             "a symbol": bool(self.symbols),
+            "--exclude": bool(self.exclude),
         }
         others = [option for option, present in given.items() if present]
         others += [option for option in self._twin_options() if self.attach or option != "--speed"]

@@ -223,7 +223,10 @@ async def _assemble(
     mode = await exchange.position_mode()  # also sets the clock, and shows at once whether the keys work
     if armed:
         check_rights(await exchange.key_rights())
-    await _check_symbols(exchange, options.symbols)
+    scope = _scope(settings, options)
+    await _check_symbols(exchange, (*options.symbols, *options.exclude))
+    if settings.watch.exclude:
+        await _warn_of_unlisted(exchange, settings.watch.exclude, teller.warn)
     journal = Journal.open(
         state_dir.journal,
         fingerprint,
@@ -232,7 +235,6 @@ async def _assemble(
         reserve_bytes=RESERVE_BYTES,
     )
     stack.callback(journal.close)
-    scope = Scope(symbols=frozenset(options.symbols))
     state = load_state(journal, fingerprint, settings.exits, scope, settings.experiment)
     if account.env is Env.SIM:
         state = _same_world(state, journal, link.clock.now(), embedded=account.embedded)
@@ -331,6 +333,15 @@ def _stop_of(state: State, key: PositionKey) -> Price | None:
     return None if episode is None else episode.stop
 
 
+def _scope(settings: Settings, options: WatchOptions) -> Scope:
+    """Return which positions a run manages; raises `UsageError` where a named one is excluded by the configuration."""
+    excluded = frozenset((*settings.watch.exclude, *options.exclude))
+    for symbol in options.symbols:
+        if symbol in excluded:
+            raise UsageError(f"{symbol} is excluded by watch.exclude", "take it out of the configuration to guard it")
+    return Scope(frozenset(options.symbols), excluded, settings.watch.rollout.fraction)
+
+
 async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> None:
     if not symbols:
         return
@@ -340,6 +351,16 @@ async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> Non
             near = get_close_matches(symbol, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the exchange lists {len(known)} symbols"
             raise InputsError(f"unknown symbol {symbol!r}", hint)
+
+
+async def _warn_of_unlisted(reader: AccountReader, excluded: tuple[str, ...], warn: Callable[[str], object]) -> None:
+    """Say which excluded symbols the exchange does not list: mistyped, or gone, which is no reason not to guard."""
+    known = await reader.instruments()
+    for symbol in excluded:
+        if symbol not in known:
+            near = get_close_matches(symbol, known, n=1)
+            guess = f"; did you mean {near[0]}?" if near else ""
+            warn(f"warning: watch.exclude names {symbol}, which the exchange does not list{guess}\n")
 
 
 def _same_world(state: State, journal: Journal, now: Millis, *, embedded: bool) -> State:

@@ -71,7 +71,8 @@ def run_apply(options: TrailOptions, terms: ApplyTerms, now: Millis) -> ExitCode
     shared = options.shared
     settings = load(shared.config, shared.profile, shared.state_dir)
     with open_journal(settings) as reader:
-        chosen = chosen_episodes(read_episodes(reader), options.symbols, settings)
+        allowed = [each for each in read_episodes(reader) if each.key.symbol not in settings.watch.exclude]
+        chosen = chosen_episodes(allowed, options.symbols, settings)
     state_dir = find_state_dir(settings.state_dir)
     if not arm(settings, asked=terms.arm, confirm=terms.confirm, no_input=shared.no_input) or state_dir is None:
         raise NotArmedError("nothing is sent without --arm", "add --arm to let the trails act, or --check to ask")

@@ -78,6 +78,10 @@ def watch(
         list[str] | None,
         typer.Argument(metavar="[SYMBOL]...", help="Symbols to guard, such as XRPUSDT; all where none is given."),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="SYMBOL", help="Never touch this symbol; repeatable. Its orders stay."),
+    ] = None,
     market: MarketOption = None,
     since: FromOption = None,
     until: UntilOption = None,
@@ -149,6 +153,7 @@ def watch(
     shared = SharedOptions(profile, config, state_dir, quiet, verbose, color, no_input)
     options = WatchOptions(
         symbols=_symbols(symbols or []),
+        exclude=_symbols(exclude or []),
         shared=shared,
         market=existing_files(market, "market"),
         since=since,

@@ -54,12 +54,15 @@ def _row(episode: Episode, *, closed: bool) -> EpisodeRow:
 def load_state(
     journal: JournalReader, account: str, rules: ExitRules, scope: Scope, experiment: Experiment = NO_EXPERIMENT
 ) -> State:
-    """Return the state the journal remembers; raises `StateFileError` where it cannot be read."""
+    """Return the state the journal remembers of what `scope` allows; raises `StateFileError` where it cannot be read.
+
+    What it does not allow stays in the journal as it is, for a run that does.
+    """
     episodes: dict[PositionKey, Episode] = {}
     lives: dict[PositionKey, int] = {}
     for key, row in journal.states().items():
         lives[key] = row.lives
-        if row.state is None:
+        if row.state is None or not scope.allows(key.symbol):
             continue
         try:
             episodes[key] = decode(row.state, Episode)

@@ -3,20 +3,45 @@
 It tells what is known and decides nothing. Only what the exchange confirmed counts as resting.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from tpctl.exits.episode import Episode, OrderState, OwnOrder, Phase, State
 from tpctl.exits.ids import Role
-from tpctl.exits.model import Note, NoteKind
+from tpctl.exits.model import Note, NoteKind, Position, PositionKey
 from tpctl.exits.units import Millis, trimmed
 
 _STOPS = (Role.STOP, Role.BACKSTOP)
+# So many positions are named one by one.
+_NAMED = 8
 
 
 def standing_notes(state: State, at: Millis) -> list[Note]:
     """Return one note for each open position, in the order of their names."""
     episodes = (episode for episode in state.episodes.values() if episode.phase is not Phase.FLAT)
     return [_note(episode, at) for episode in sorted(episodes, key=lambda episode: str(episode.key))]
+
+
+def left_alone(state: State, positions: Iterable[Position]) -> dict[PositionKey, str]:
+    """Return the open positions this run does not manage, and why."""
+    found = {}
+    for position in positions:
+        why = state.scope.why_not(position.key.symbol)
+        if position.quantity and position.key not in state.episodes and why is not None:
+            found[position.key] = why
+    return found
+
+
+def left_alone_words(found: Mapping[PositionKey, str]) -> str:
+    """Return positions that are left alone in a sentence, grouped by why."""
+    groups: dict[str, list[str]] = {}
+    for key, why in sorted(found.items(), key=str):
+        groups.setdefault(why, []).append(str(key))
+    return "; ".join(f"{_named(names)} ({why})" for why, names in groups.items())
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _note(episode: Episode, at: Millis) -> Note:

@@ -21,7 +21,7 @@ from tpctl.engine.lanes import Lanes
 from tpctl.engine.memory import episode_rows, position_row
 from tpctl.engine.reading import missed_events, read_account
 from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
-from tpctl.engine.standing import standing_notes
+from tpctl.engine.standing import left_alone, left_alone_words, standing_notes
 from tpctl.exits.decide import recover, step
 from tpctl.exits.draft import STALE_MS
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, Scope, State
@@ -139,6 +139,7 @@ class Watch:
         self._failure: BaseException | None = None
         self._started_at: Millis | None = None
         self._halt: str | None = None
+        self._left_alone: dict[PositionKey, str] = {}
         self._asked = 0
         self.rejected = 0
         self._naked_ms = 0
@@ -554,6 +555,10 @@ class Watch:
             self._say(NoteKind.RECOVERED, "the account can be read again")
         self._reads += 1
         self._inbox.put_nowait((snapshot,))
+        others = left_alone(self.state, snapshot.positions)
+        if new := {key: why for key, why in others.items() if self._left_alone.get(key) != why}:
+            self._say(NoteKind.LEFT_ALONE, left_alone_words(new), positions=len(others))
+        self._left_alone = others
 
     async def _recover(self) -> None:
         """Resolve what the last run left open before anything else."""

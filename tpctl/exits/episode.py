@@ -25,6 +25,7 @@ from tpctl.exits.model import (
     RiskReadings,
     Trail,
 )
+from tpctl.exits.rollout import rollout_place
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import ONE, ZERO, Millis, Money, Price, Quantity, Ratio
 
@@ -282,14 +283,31 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which positions are managed: named symbols (empty means all), less the excluded."""
+    """Which positions are managed: named symbols (empty means all), less the excluded; of those not named, a share.
+
+    What is named or excluded holds for all positions; the share (0 to 1, by `rollout_place`) decides on adoption only,
+    so that a position once guarded stays guarded.
+    """
 
     symbols: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
+    share: Decimal = ONE
+
+    def allows(self, symbol: str) -> bool:
+        """Whether positions of this symbol may be touched at all."""
+        return symbol not in self.excluded and (not self.symbols or symbol in self.symbols)
 
     def covers(self, symbol: str) -> bool:
-        """Whether positions of this symbol are managed."""
-        return symbol not in self.excluded and (not self.symbols or symbol in self.symbols)
+        """Whether a position of this symbol is adopted."""
+        return self.allows(symbol) and (symbol in self.symbols or rollout_place(symbol) < self.share)
+
+    def why_not(self, symbol: str) -> str | None:
+        """Return why a position of this symbol is not adopted, None where it is."""
+        if symbol in self.excluded:
+            return "excluded"
+        if not self.allows(symbol):
+            return "not named"
+        return None if self.covers(symbol) else f"outside the rollout of {Ratio(self.share)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,6 +300,7 @@ class NoteKind(StrEnum):
 
     STARTED = "started"
     ADOPTED = "adopted"
+    LEFT_ALONE = "left_alone"
     PLANNED = "planned"
     PLACED = "placed"
     ACCEPTED = "accepted"

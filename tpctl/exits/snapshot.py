@@ -73,7 +73,8 @@ def sweep_orphans(state: State, event: Snapshot, seen: AbstractSet[PositionKey])
     orphans = {client_id: orphan for client_id, orphan in state.orphans.items() if orphan.key not in known}
     for order in event.orders:
         key = PositionKey(order.symbol, order.closes)
-        if key not in known and parse_client_id(order.client_id) is not None:
+        ours = parse_client_id(order.client_id) is not None and state.scope.allows(order.symbol)
+        if ours and key not in known:
             orphans.setdefault(order.client_id, Orphan(key, order.book, 0, 0))
     intents: list[Intent] = []
     notes: list[Note] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tpctl.settings.schema import Settings
 from tpctl.settings.spell import Table, leaves, spelled, table_of
 
-_LIVE = ("inputs.", "exits.", "watch.reconcile_interval", "watch.mark_max_age")
+_LIVE = ("inputs.", "exits.", "watch.reconcile_interval", "watch.mark_max_age", "watch.rollout")
 _MASKED = "(not shown)"
 
 
@@ -48,6 +48,7 @@ def live_part(old: Settings, new: Settings) -> Settings:
         old.watch,
         reconcile_interval_ms=new.watch.reconcile_interval_ms,
         mark_max_age_ms=new.watch.mark_max_age_ms,
+        rollout=new.watch.rollout,
     )
     return replace(old, inputs=new.inputs, exits=new.exits, watch=watch)
 

@@ -14,7 +14,7 @@ from tpctl.exits.errors import ConfigError
 from tpctl.exits.experiment import NO_EXPERIMENT, Experiment
 from tpctl.exits.model import NoteKind, Regime
 from tpctl.exits.rules import ExitRules
-from tpctl.exits.units import Millis, Ratio
+from tpctl.exits.units import ONE, Millis, Ratio
 
 
 class Env(StrEnum):
@@ -93,17 +93,27 @@ class InputSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """`[watch]`: how often the account is read in full, how old a mark may decide (I14), whether risk is followed."""
+    """`[watch]`: how often the account is read in full, how old a mark may decide (I14), whether risk is followed.
+
+    Symbols in `exclude` are never touched; of all others the share `rollout`, by a stable hash of the name, is adopted.
+    """
 
     reconcile_interval_ms: Millis = 30_000
     mark_max_age_ms: Millis = 10_000
     risk: bool = True
+    exclude: tuple[str, ...] = ()
+    rollout: Ratio = field(default=Ratio(ONE))
 
     def __post_init__(self) -> None:
         for name in ("reconcile_interval_ms", "mark_max_age_ms"):
             if getattr(self, name) < 1_000:
                 short = name.removesuffix("_ms")
                 raise ConfigError(f"{short} is below one second", f'set {short} = "1s" or longer')
+        for symbol in self.exclude:
+            if not symbol.replace("_", "").isalnum() or symbol != symbol.upper():
+                raise ConfigError(f"exclude: {symbol!r} is no symbol", "write it as the exchange does: BTCUSDT")
+        if not 0 <= self.rollout.fraction <= ONE:
+            raise ConfigError(f"rollout '{self.rollout}' is not between 0 and 100%", 'write it as "25%"')
 
 
 # What a person wants to be told of wherever he is: losses of protection and their end, and what positions came to.

@@ -29,6 +29,7 @@ def spelled(settings: Settings) -> Table:
         "watch": table_of(settings.watch),
         "notify": table_of(_masked(settings.notify)),
         "telemetry": table_of(settings.telemetry),
+        **({"experiment": table_of(settings.experiment)} if settings.experiment.name else {}),
     }
 
 

@@ -39,6 +39,7 @@ ANSI: Mapping[Tone, str] = {
 VERBOSE_ONLY = frozenset({NoteKind.ACCEPTED})
 ALWAYS_TOLD = frozenset(
     {
+        NoteKind.LEFT_ALONE,
         NoteKind.TP_HIT,
         NoteKind.STOP_HIT,
         NoteKind.CLOSED,
@@ -62,6 +63,7 @@ _TONES: Mapping[NoteKind, Tone] = {
     NoteKind.RECOVERED: Tone.GAIN,
     NoteKind.STOP_HIT: Tone.LOSS,
     NoteKind.EXTERNAL: Tone.CAUTION,
+    NoteKind.LEFT_ALONE: Tone.CAUTION,
     NoteKind.RELOADED: Tone.CAUTION,
     NoteKind.STOPPING: Tone.CAUTION,
     NoteKind.REJECTED: Tone.ALARM,
@@ -334,6 +336,7 @@ def _words(text: str) -> Callable[[Facts, str], str]:
 _SENTENCES: Mapping[NoteKind, Callable[[Facts, str], str]] = {
     NoteKind.STARTED: _started,
     NoteKind.ADOPTED: _adopted,
+    NoteKind.LEFT_ALONE: _words("left alone"),
     NoteKind.PLANNED: _planned,
     NoteKind.PLACED: _placed,
     NoteKind.ACCEPTED: _about_order("accepted"),
