@@ -17,7 +17,7 @@ _tpctl() {
     fi
     command=
     for ((i = 1; i < COMP_CWORD; i++)); do
-        case " watch plan quantize trail risk metrics config venue rehearse " in
+        case " watch plan quantize trail risk metrics retrain config venue rehearse " in
             *" ${COMP_WORDS[i]} "*) command=${COMP_WORDS[i]}; break ;;
         esac
     done
@@ -439,6 +439,57 @@ _tpctl() {
         metrics,--color)
             _tpctl_reply -W 'auto always never'
             return ;;
+        retrain,--promote)
+            :
+            return ;;
+        retrain,--stage)
+            _tpctl_reply -W 'shadow canary promoted'
+            return ;;
+        retrain,--share)
+            :
+            return ;;
+        retrain,--episodes)
+            :
+            return ;;
+        retrain,--seeds)
+            :
+            return ;;
+        retrain,--symbols)
+            :
+            return ;;
+        retrain,--days)
+            :
+            return ;;
+        retrain,--data)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        retrain,--funding)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        retrain,--learner)
+            _tpctl_reply -W 'stopping cem'
+            return ;;
+        retrain,--reward-weights)
+            :
+            return ;;
+        retrain,--zone)
+            :
+            return ;;
+        retrain,--venue)
+            :
+            return ;;
+        retrain,-p|retrain,--profile)
+            _tpctl_reply -W 'sim demo live'
+            return ;;
+        retrain,-c|retrain,--config)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        retrain,--state-dir)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -d
+            return ;;
+        retrain,--color)
+            _tpctl_reply -W 'auto always never'
+            return ;;
         config,--venue)
             :
             return ;;
@@ -534,13 +585,14 @@ _tpctl() {
             return ;;
     esac
     case $command in
-        '') words='--version -h --help watch plan quantize trail risk metrics config venue rehearse' ;;
+        '') words='--version -h --help watch plan quantize trail risk metrics retrain config venue rehearse' ;;
         watch) words='--exclude --market --from --until --speed --seed --entries --venue --once --for --arm --confirm --policy --confidence --volatility --attach --record --replay --lines --ascii --jsonl --metrics-port -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         plan) words='--side --entry --mark --notional --qty --lev --margin --volatility --regime --confidence --volume-24h --pnl --risk --policy --leg --stop --trail --fee --min-reward-risk --explain --diff --check --no-odds -o --output --apply --arm --confirm --venue --offline --rules --brackets --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         quantize) words='--price --stop-price --qty --side --for --round --mark --rules --refresh --offline --max-age --show-rules --stdin --raw --strict --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         trail) words='--profit --callback --current --age --since-change --entry --side --peak --mark --target --activation --schedule --partials --check --apply --arm --confirm --venue --timeout --explain --simulate --from --to --entry-time --style --stop --targets --tick --rules --atr-bar --follow --ascii --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         risk) words='--set --inputs --data --at --window --var --backtest --funding --stress --plot --explain --warn --crit --check --nagios --venue --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         metrics) words='--since --by --strategy --symbol --min-attempts --sort --trend --heatmap --plot --feedback --targets --target-hit-rate --target-slippage --target-premature --check --nagios --compare --export -o --output --report --record --verify --rebuild --merge --file --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        retrain) words='--run --resume --list --promote --rollback --stage --share --episodes --seeds --symbols --days --data --funding --learner --reward-weights --zone --check --venue --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         config) words='--origin --check --venue --timeout --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --key-rights --skew --faults --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         rehearse) words='--plan --days --seeds --faults --hedge --jobs --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;

@@ -12,6 +12,7 @@ _tpctl() {
         'trail:Show where each trail stands, when it tightens next, and why nothing changes where nothing does.'
         'risk:Measure market and portfolio risk, and say what it does to take-profits and stops.'
         'metrics:Say how good the exits are\: hit rates with their intervals, slippage, times, profit, and what was missed.'
+        'retrain:Train a policy that learns where to exit, and use it only when it has proved itself.'
         'config:Make, show and check the configuration, and examine the account it names.'
         'venue:Serve the twin\: a local exchange that behaves as Binance USD-M futures.'
         'rehearse:Rehearse your configuration on simulated days with faults, and judge every instant.'
@@ -243,6 +244,36 @@ _tpctl() {
                 '--format=[How to print. \[default\: table\]]:table|json|jsonl|csv|plain:(table json jsonl csv plain)' \
                 '--json[Print JSON (tpctl.metrics/1).]' \
                 '--fields=[Fields to print, of\: tp_attempts, tp_open, tp_hits, tp_misses, tp_hit_rate, hit_rate_low, hit_rate_high, avg_slippage_pct, max_slippage_pct, mean_signed_slippage_pct, avg_time_to_tp_minutes, fastest_tp_minutes, slowest_tp_minutes, total_tp_profit_usd, avg_tp_profit_usd, profit_usd, avg_profit_usd, avg_r, avg_profit_share, avg_roi, premature_exits, premature_judged, premature_exit_rate, missed_opportunities_usd, last_updated.]:LIST: ' \
+                '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
+                '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
+                '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \
+                '(-q --quiet)'{-q,--quiet}'[Print less.]' \
+                '(-v --verbose)'{-v,--verbose}'[Print more; on a bug, print the traceback.]' \
+                '--color=[When to use colour; auto honours NO_COLOR. \[default\: auto\]]:auto|always|never:(auto always never)' \
+                '--no-input[Never ask; fail where an answer is needed.]' \
+                '(-h --help)'{-h,--help}'[Show this message and exit.]'
+            ;;
+        retrain)
+            _arguments -s -S \
+                '--run[Train a candidate.]' \
+                '--resume[With --run\: go on where a training was stopped.]' \
+                '--list[Show the registry\: candidates, figures, verdicts.]' \
+                '--promote=[Use a policy that passed the gate.]:HASH: ' \
+                '--rollback[Return to what was used before, at once.]' \
+                '--stage=[With --promote\: only tell, use for a share, or for all. \[default\: shadow\]]:shadow|canary|promoted:(shadow canary promoted)' \
+                '--share=[Share of positions of a canary. \[default\: 10%\]]:PERCENT: ' \
+                '--episodes=[Positions to learn from. \[default\: 10000; 2<=x<=1000000\]]:N: ' \
+                '--seeds=[Train with the seeds 1 to N. \[default\: 1; 1<=x<=100\]]:N: ' \
+                '--symbols=[Symbols to learn from. \[default\: all, or the usual basket\]]:LIST: ' \
+                '--days=[Only so much history, to its newest candle. \[default\: 365, or all of the files\] \[30<=x<=1500\]]:N: ' \
+                '*--data=[Recorded candles instead of the exchange'\''s; repeatable.]:FILE:_files' \
+                '*--funding=[Recorded funding, for --data; repeatable.]:FILE:_files' \
+                '--learner=[How the rule to close is found. \[default\: stopping\]]:stopping|cem:(stopping cem)' \
+                '*--reward-weights=[Weight of the zone bonus, and of net R; of several, held-out net R chooses. \[default\: 0,1\]]:BONUS\[,SCALE\]: ' \
+                '--zone=[Take-profit zone. \[default\: 6%\]]:PERCENT: ' \
+                '--check[Exit with 24 where training is due.]' \
+                '--venue=[Use the twin '\''tpctl venue'\'' serves at URL.]:URL: ' \
+                '--json[Print JSON (tpctl.retrain/1).]' \
                 '(-p --profile)'{-p+,--profile=}'[Profile to use. \[default\: sim\]]:NAME:(sim demo live)' \
                 '(-c --config)'{-c+,--config=}'[Configuration file, instead of the default one.]:FILE:_files' \
                 '--state-dir=[Directory of the journal, the lock and HALT.]:DIR:_files -/' \

@@ -18,6 +18,7 @@ from tpctl.exits.errors import InputsError, LockedError, StateFileError
 from tpctl.market.policy.codec import encode_policy, policy_hash, weights_hash
 from tpctl.market.policy.features import STEP_FEATURES
 from tpctl.market.policy.model import LearnedPolicy, Linear, Origin, Score
+from tpctl.views.retrain import status
 
 FLAT = (0.0,) * len(STEP_FEATURES)
 PASSED = GateRecord("passed", 5, 400, (GateCheck("mean gain", True, 0.03, ">= 0.02"),), 0.03, 0.01, 0.05)
@@ -81,7 +82,7 @@ def test_a_candidate_comes_back_whole_and_is_found_by_its_first_digits(registry:
     assert registry.records() == (one,)
     assert registry.find(one.hash[:12].upper()) == one
     assert registry.policy(one.hash) == policy()
-    assert registry.status(one) == "candidate"
+    assert status(one, registry.pointer()) == "candidate"
     for name, why in ((one.hash[:7], "too short"), ("0" * 12, "names none")):
         with pytest.raises(InputsError, match=why):
             registry.find(name)
@@ -91,7 +92,7 @@ def test_rollback_returns_to_what_was_in_use_before_and_then_to_the_ladder(regis
     first, second = kept(registry, -1.0), kept(registry, -2.0)
     promote(registry, first, 10)
     promote(registry, second, 20, Stage.CANARY)
-    assert (registry.status(first), registry.status(second)) == ("candidate", "canary")
+    assert (status(first, registry.pointer()), status(second, registry.pointer())) == ("candidate", "canary")
 
     chosen = registry.rollback(30, "worse").choice
     assert chosen is not None
@@ -108,7 +109,7 @@ def test_drift_takes_a_policy_out_of_use_until_it_is_promoted_again(registry: Po
     pointer = registry.suspend(20, "slippage ratio 2.4")
     assert pointer.choice is None
     assert pointer.suspended is not None
-    assert (pointer.suspended.act, registry.status(one)) == (Act.SUSPEND, "suspended")
+    assert (pointer.suspended.act, status(one, registry.pointer())) == (Act.SUSPEND, "suspended")
     assert registry.suspend(21, "again") == pointer
     assert promote(registry, one, 30).choice is not None
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from tpctl.adapters.files import read_file, write_atomic
 from tpctl.exits.errors import StateFileError
-from tpctl.exits.units import Millis
+from tpctl.exits.units import Millis, trimmed
 
 SCHEMA = "tpctl.promoted/1"
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -88,6 +88,20 @@ class Pointer:
         """The policy on top, in use or suspended."""
         stack = self._stack()
         return stack[-1] if stack else None
+
+    @property
+    def in_use(self) -> str:
+        """Which policy is used, in the words every command says it with."""
+        choice = self.choice
+        if choice is not None:
+            share = "" if choice.share == 1 else f", {trimmed(choice.share * 100)}% of the positions"
+            told = ", told and not used" if choice.stage is Stage.SHADOW else ""
+            return f"policy {choice.hash[:12]} ({choice.stage}{share}{told})"
+        if self.suspended is not None:
+            return f"no policy: suspended, {self.suspended.why}; the ladder decides"
+        if self.events:
+            return "no policy: rolled back; the ladder decides"
+        return "no policy was promoted; the ladder decides"
 
     def promoted(self, choice: Choice, why: str) -> "Pointer":
         """Return the pointer after a promotion."""

@@ -58,7 +58,8 @@ class GateRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a candidate came about and what became of it. Means in R; `seconds` of the training alone.
 
-    `interval_ms`, `symbols`, `first` and `last` (ms UTC) say what it was trained on, for drift to be seen.
+    `interval_ms`, `symbols`, `first` and `last` (ms UTC) say what it was trained on, and `slippage` which mean it
+    reckoned with at take-profits, as a fraction of price: for drift to be seen.
     """
 
     schema: str
@@ -80,6 +81,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first: Millis
     last: Millis
     code_version: str
+    slippage: float = 0.0
     features: tuple["FeatureRange", ...] = ()
     gate: GateRecord | None = None
 
@@ -253,14 +255,6 @@ class PolicyRegistry:
     def suspend(self, at: Millis, why: str) -> Pointer:
         """Take the policy in use out of use until it is promoted again."""
         return self._change(self.pointer().suspend(at, why))
-
-    def status(self, record: Record) -> str:
-        """Return where a candidate stands: candidate, shadow, canary, promoted or suspended."""
-        pointer = self.pointer()
-        chosen = pointer.chosen
-        if chosen is None or chosen.hash != record.hash:
-            return "candidate"
-        return "suspended" if pointer.suspended is not None else str(chosen.stage)
 
     def _change(self, pointer: Pointer) -> Pointer:
         self._make()

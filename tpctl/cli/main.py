@@ -61,6 +61,11 @@ ENTRIES: Mapping[str, Entry] = {
         "Say how good the exits are: hit rates with their intervals, slippage, times, profit, and what was missed.",
         "Commands",
     ),
+    "retrain": Entry(
+        "tpctl.cli.retrain",
+        "Train a policy that learns where to exit, and use it only when it has proved itself.",
+        "Commands",
+    ),
     "config": Entry(
         "tpctl.cli.config", "Make, show and check the configuration, and examine the account it names.", "Helpers"
     ),

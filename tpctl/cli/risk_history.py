@@ -117,7 +117,7 @@ def run_stress(options: RiskOptions, settings: Settings, told: Told) -> ExitCode
 async def _stress_account(options: RiskOptions, settings: Settings, crash: Crash) -> tuple[CrashReport, Millis]:
     from tpctl.cli.risk_sources import fetched_crash, measure_exchange, open_desk, planned_stops
 
-    async with open_desk(options, settings) as desk:
+    async with open_desk(options.venue, settings) as desk:
         asked = await measure_exchange(options, desk, None)
         if isinstance(asked.exposures, Unavailable):
             raise InputsError(f"the positions could not be read: {asked.exposures.reason}", "try again")

@@ -47,14 +47,14 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(options: RiskOptions, settings: Settings) -> AsyncIterator[Desk]:
-    """Connect to the profile's exchange for as long as the context lasts; in sim to a twin."""
+async def open_desk(venue: str | None, settings: Settings) -> AsyncIterator[Desk]:
+    """Connect to the profile's exchange for as long as the context lasts; in sim to a twin, the one at `venue`."""
     env = settings.profile.env
-    if env is not Env.SIM and options.venue is not None:
+    if env is not Env.SIM and venue is not None:
         raise UsageError(f"profile {settings.name!r} has no simulated market", "leave --venue out")
     async with AsyncExitStack() as stack:
         key, secret = _keys(settings)
-        endpoints, clock = await _exchange(options, env, stack)
+        endpoints, clock = await _exchange(venue, env, stack)
         reader = BinanceReader(endpoints, clock, key=key, secret=secret)
         stack.push_async_callback(reader.close)
         pages = MarketPages(endpoints, clock, reader.budget)
@@ -73,10 +73,9 @@ def _keys(settings: Settings) -> tuple[Secret, Secret]:
     return found.key, found.secret
 
 
-async def _exchange(options: RiskOptions, env: Env, stack: AsyncExitStack) -> tuple[Endpoints, StampClock]:
+async def _exchange(url: str | None, env: Env, stack: AsyncExitStack) -> tuple[Endpoints, StampClock]:
     if env is not Env.SIM:
         return (LIVE if env is Env.LIVE else DEMO), ExchangeClock()
-    url = options.venue
     if url is None:
         from tpctl.cli.twin import TwinOptions, open_twin
 
@@ -113,7 +112,7 @@ async def measure_exchange(options: RiskOptions, desk: Desk, progress: Progress 
 async def read_exchange(options: RiskOptions, settings: Settings) -> Measurement:
     """Return what the profile's exchange shows, with progress on a terminal."""
     show = sys.stderr.isatty() and not options.shared.quiet
-    async with open_desk(options, settings) as desk:
+    async with open_desk(options.venue, settings) as desk:
         asked = await measure_exchange(options, desk, progress_line(sys.stderr.write) if show else None)
         if show:
             sys.stderr.write("\r\x1b[K")

@@ -285,6 +285,23 @@ def _build(  # noqa: PLR0917 - the parts of one build
     )
 
 
+def join_episodes(first: Episodes, second: Episodes) -> Episodes:
+    """Return both, ordered by time and then symbol; raises `ValueError` where they are not of one kind."""
+    if (first.interval_ms, first.symbols, first.horizon) != (second.interval_ms, second.symbols, second.horizon):
+        raise ValueError("the episodes are of different candles")
+    arrays = {
+        one.name: np.concatenate([getattr(first, one.name), getattr(second, one.name)])
+        for one in fields(first)
+        if one.name not in {"interval_ms", "symbols"}
+    }
+    order = np.lexsort((arrays["symbol"], arrays["started_at"]))
+    return Episodes(
+        interval_ms=first.interval_ms,
+        symbols=first.symbols,
+        **{name: array[order] for name, array in arrays.items()},
+    )
+
+
 def stop_distances(volatility: Floats, stop: StopRules, target: TargetRules) -> Floats:
     """Return R of each position: the default stop scaled by volatility (exit-rules 6), confidence not known."""
     scale = float(target.volatility_base) + float(target.volatility_slope) * volatility / float(

@@ -17,6 +17,8 @@ _DAY_HOURS = 24
 # learning 9: the memory of hourly returns; a week of it leaves less than one percent out.
 _DECAY_HOURLY = 0.97
 _VOLATILITY_HOURS = 168
+# How much of the past has to be known before the first reading, whatever the length of the candles below an hour.
+HISTORY_MS = (_VOLATILITY_HOURS + _DAY_HOURS) * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

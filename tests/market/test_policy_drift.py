@@ -1,0 +1,68 @@
+"""When retraining is due, and when the world has left a policy behind (learning 7 and 8)."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tpctl.market.bars import DAY_MS
+from tpctl.market.policy.drift import falls_short, has_moved, slips_more, stability_index
+from tpctl.market.policy.due import Standing, due
+
+DECILES = tuple(index / 10 for index in range(1, 10))
+
+
+def test_a_shift_is_told_within_sixty_positions_and_hardly_ever_without_one():
+    draw = random.Random(7)
+    told = 0
+    for _ in range(200):
+        before = [draw.gauss(0.1, 1.0) for _ in range(100)]
+        after = [draw.gauss(-0.7, 1.0) for _ in range(60)]
+        told += falls_short([*before, *after], 0.1) is not None
+    assert told >= 198
+    false = sum(falls_short([draw.gauss(0.1, 1.0) for _ in range(1_000)], 0.1) is not None for _ in range(100))
+    assert false <= 10  # at most one in ten thousand positions
+
+
+def test_better_results_are_no_alarm():
+    assert falls_short([2.0] * 500, 0.0) is None
+    assert "fall short" in (falls_short([-1.0] * 30, 0.0) or "")
+
+
+def test_slippage_needs_twenty_fills_and_twice_what_was_expected():
+    assert slips_more([0.01] * 19, 0.0001) is None
+    assert slips_more([0.0002] * 20, 0.0001) is None
+    assert "3.0 x" in (slips_more([0.0] * 50 + [0.0003] * 20, 0.0001) or "")
+
+
+def test_a_feature_that_moved_is_told():
+    even = [index / 1000 for index in range(1000)]
+    assert stability_index(DECILES, even) < 0.001
+    assert has_moved("swell", DECILES, even) is None
+    assert has_moved("swell", DECILES, [0.95] * 199) is None
+    assert "swell has moved" in (has_moved("swell", DECILES, [0.9 + value / 10 for value in even]) or "")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
+def test_the_stability_index_is_never_negative(values):
+    assert stability_index(DECILES, values) >= -1e-9
+
+
+@pytest.mark.parametrize(
+    ("standing", "is_due", "why"),
+    [
+        ((0, None, 0), True, "no candidate was trained yet"),
+        ((2 * DAY_MS, 0, 99), False, "99 positions closed"),
+        ((2 * DAY_MS, 0, 100), True, "100 positions closed"),
+        ((DAY_MS - 1, 0, 500, ("slips",)), False, "less than a day old"),
+        ((DAY_MS, 0, 0, ("slips",)), True, "slips"),
+        ((30 * DAY_MS, 0, 0), True, "30 days old"),
+        ((0, 5, 0), False, "less than a day old"),
+    ],
+)
+def test_when_it_is_due(standing, is_due, why):
+    found = due(Standing(*standing))
+
+    assert found.due is is_due
+    assert why in " ".join(found.why)

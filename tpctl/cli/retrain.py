@@ -1,0 +1,292 @@
+"""`tpctl retrain`: whether a learned exit policy is due for training, its training, judgement and choice.
+
+Decides what is asked, from the command line; training is `tpctl.learn`, the registry `adapters.policy_registry`,
+showing `views.retrain`. Sends nothing, and nothing here runs on the hot path.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tpctl.cli.options import (
+    HELP_NAMES,
+    ColorMode,
+    ColorOption,
+    Command,
+    ConfigOption,
+    Example,
+    NoInputOption,
+    ProfileOption,
+    QuietOption,
+    SharedOptions,
+    StateDirOption,
+    TwinOption,
+    VerboseOption,
+    epilog,
+    existing_files,
+    parse_number,
+    parse_ratio,
+)
+from tpctl.exits.errors import ExitCode, UsageError
+from tpctl.exits.units import Ratio
+
+EXAMPLES = (
+    Example("tpctl retrain", "is training due, and why; which policy is in use"),
+    Example("tpctl retrain --run --days 365", "train a candidate on a year of candles and the journal's positions"),
+    Example("tpctl retrain --list", "every candidate with its figures, its verdict and where it stands"),
+    Example("tpctl retrain --check --json", "for cron: exit 24 where training is due, at most once a day"),
+)
+EXIT_CODES = (
+    ExitCode.OK,
+    ExitCode.BUG,
+    ExitCode.USAGE,
+    ExitCode.CONFIG,
+    ExitCode.CREDENTIALS,
+    ExitCode.UNAVAILABLE,
+    ExitCode.RATE_LIMITED,
+    ExitCode.STATE_FILE,
+    ExitCode.LOCKED,
+    ExitCode.INPUTS,
+    ExitCode.RETRAIN_DUE,
+    ExitCode.INTERRUPTED,
+    ExitCode.PIPE_CLOSED,
+    ExitCode.TERMINATED,
+)
+EPISODES, MOST_EPISODES = 10_000, 1_000_000
+DAYS = 365
+_MOST_SEEDS = 100
+_MOST_DAYS = 1500
+
+
+class Mode(StrEnum):
+    """What is done; `due` is what the command does without any of the others."""
+
+    DUE = "due"
+    RUN = "run"
+    LIST = "list"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
+class Learner(StrEnum):
+    """How the rule to close is found."""
+
+    STOPPING = "stopping"
+    CEM = "cem"
+
+
+class Trust(StrEnum):
+    """How far a promoted policy is trusted."""
+
+    SHADOW = "shadow"
+    CANARY = "canary"
+    PROMOTED = "promoted"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a training is run on and how. `weights` are (bonus, scale of net R); the first is tried alone where single.
+
+    `zone` is the take-profit zone as a fraction of entry; `symbols` empty means all the data hold, or the usual basket.
+    """
+
+    episodes: int = EPISODES
+    seeds: int = 1
+    symbols: tuple[str, ...] = ()
+    days: int | None = None
+    data: tuple[Path, ...] = ()
+    funding: tuple[Path, ...] = ()
+    learner: Learner = Learner.STOPPING
+    weights: tuple[tuple[Decimal, Decimal], ...] = ((Decimal(0), Decimal(1)),)
+    zone: Decimal = Decimal("0.06")
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainOptions:
+    """A `retrain` command line, read and checked. `named` is the hash of --promote."""
+
+    mode: Mode = Mode.DUE
+    training: Training = field(default_factory=Training)
+    resume: bool = False
+    named: str = ""
+    trust: Trust = Trust.SHADOW
+    share: Decimal = Decimal(1)
+    check: bool = False
+    venue: str | None = None
+    json: bool = False
+    shared: SharedOptions = field(default_factory=SharedOptions)
+
+    def __post_init__(self) -> None:
+        if self.check and self.mode is not Mode.DUE:
+            raise UsageError(f"--check and --{self.mode.value} contradict each other", "give one of them")
+        if self.resume and self.mode is not Mode.RUN:
+            raise UsageError("--resume goes on with a training", "add --run")
+        if self.resume and self.training != Training():
+            raise UsageError(
+                "--resume goes on with the options the training was started with", "give --run --resume alone"
+            )
+
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def parse_weights(text: str) -> tuple[Decimal, Decimal]:
+    """Read `BONUS` or `BONUS,SCALE`: what the zone counts, and what a net R does."""
+    bonus, comma, scale = text.partition(",")
+    found = (parse_number(bonus.strip()), parse_number(scale.strip()) if comma else Decimal(1))
+    if not (0 <= found[0] < 10**6 and 0 < found[1] < 10**6):
+        raise UsageError(f"reward weights {text!r} are out of range", "write a bonus from 0, or bonus,scale: 5,100")
+    return found
+
+
+def parse_zone(text: str) -> Ratio:
+    """Read the take-profit zone: a distance from entry."""
+    zone = parse_ratio(text)
+    if not 0 < zone.fraction < 1:
+        raise UsageError(f"zone {text!r} is not between 0 and 100%", "write a distance such as 6%")
+    return zone
+
+
+@app.command("retrain", cls=Command, context_settings=HELP_NAMES, epilog=epilog(EXAMPLES, EXIT_CODES))
+def retrain(
+    run: Annotated[bool, typer.Option("--run", help="Train a candidate.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="With --run: go on where a training was stopped.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Show the registry: candidates, figures, verdicts.")] = False,
+    promote: Annotated[
+        str | None, typer.Option("--promote", metavar="HASH", help="Use a policy that passed the gate.")
+    ] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Return to what was used before, at once.")] = False,
+    trust: Annotated[
+        Trust | None,
+        typer.Option("--stage", help="With --promote: only tell, use for a share, or for all.  [default: shadow]"),
+    ] = None,
+    share: Annotated[
+        Ratio | None,
+        typer.Option(
+            "--share", metavar="PERCENT", parser=parse_ratio, help="Share of positions of a canary.  [default: 10%]"
+        ),
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option("--episodes", metavar="N", min=2, max=MOST_EPISODES, help="Positions to learn from.")
+    ] = EPISODES,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, max=_MOST_SEEDS, help="Train with the seeds 1 to N.")
+    ] = 1,
+    symbols: Annotated[
+        str | None,
+        typer.Option("--symbols", metavar="LIST", help="Symbols to learn from.  [default: all, or the usual basket]"),
+    ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days",
+            metavar="N",
+            min=30,
+            max=_MOST_DAYS,
+            help="Only so much history, to its newest candle.  [default: 365, or all of the files]",
+        ),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="FILE", help="Recorded candles instead of the exchange's; repeatable."),
+    ] = None,
+    funding: Annotated[
+        list[Path] | None, typer.Option("--funding", metavar="FILE", help="Recorded funding, for --data; repeatable.")
+    ] = None,
+    learner: Annotated[Learner, typer.Option("--learner", help="How the rule to close is found.")] = Learner.STOPPING,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reward-weights",
+            metavar="BONUS[,SCALE]",
+            help="Weight of the zone bonus, and of net R; of several, held-out net R chooses.  [default: 0,1]",
+        ),
+    ] = None,
+    zone: Annotated[
+        Ratio | None,
+        typer.Option("--zone", metavar="PERCENT", parser=parse_zone, help="Take-profit zone.  [default: 6%]"),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 24 where training is due.")] = False,
+    venue: TwinOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON (tpctl.retrain/1).")] = False,
+    profile: ProfileOption = None,
+    config: ConfigOption = None,
+    state_dir: StateDirOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+    color: ColorOption = ColorMode.AUTO,
+    no_input: NoInputOption = False,
+) -> ExitCode:
+    """Train a policy that learns where to exit, and use it only when it has proved itself.
+
+    Without an option it says whether training is due, and why, and which policy is used. A policy closes or tightens
+    earlier than the ladder would, and suggests how far its targets lie; it can do nothing else. It is trained on the
+    price paths of real and sampled positions, where every other exit is known too, with fees, funding, slippage and a
+    candle of latency. Training makes a candidate and nothing more.
+
+    Only what passed the gate can be promoted: first as a shadow that is told but not used, then for a share of the
+    positions, then for all. --rollback returns to what was in use before. Without a policy the ladder decides alone.
+
+    Training is due after 100 closed positions, after an alarm (results or slippage far from what was trained with), or
+    after 30 days; never twice in a day. Each round is a line of retrain.log in the state directory. A training that is
+    stopped keeps its place. It needs the learn extra.
+    """
+    modes = {Mode.RUN: run, Mode.LIST: listed, Mode.PROMOTE: promote is not None, Mode.ROLLBACK: rollback}
+    given = [mode for mode, asked in modes.items() if asked]
+    if len(given) > 1:
+        raise UsageError(f"--{given[0].value} and --{given[1].value} contradict each other", "give one of them")
+    mode = given[0] if given else Mode.DUE
+    if trust is not None and mode is not Mode.PROMOTE:
+        raise UsageError("--stage is for --promote", "add --promote HASH, or leave it out")
+    if share is not None and trust is not Trust.CANARY:
+        raise UsageError("--share is for a canary", "add --promote HASH --stage canary, or leave it out")
+    if share is not None and not 0 < share.fraction < 1:
+        raise UsageError(f"share '{share.as_percent}%' is not between 0 and 100%", "write a share such as 10%")
+    training = Training(
+        episodes=episodes,
+        seeds=seeds,
+        symbols=_symbols(symbols),
+        days=days,
+        data=existing_files(data, "candle"),
+        funding=existing_files(funding, "funding"),
+        learner=learner,
+        weights=tuple(dict.fromkeys(parse_weights(text) for text in weights or ["0,1"])),
+        zone=Decimal("0.06") if zone is None else zone.fraction,
+    )
+    if training != Training() and mode is not Mode.RUN:
+        raise UsageError("options of a training do nothing without one", "add --run, or leave them out")
+    if training.funding and not training.data:
+        raise UsageError("--funding is for recorded candles", "add --data FILE, or leave it out")
+    whole = Decimal(1) if trust is not Trust.CANARY else Decimal("0.1")
+    options = RetrainOptions(
+        mode=mode,
+        training=training,
+        resume=resume,
+        named=promote or "",
+        trust=trust or Trust.SHADOW,
+        share=whole if share is None else share.fraction,
+        check=check,
+        venue=venue,
+        json=json,
+        shared=SharedOptions(profile, config, state_dir, quiet, verbose, color, no_input),
+    )
+    if mode is Mode.RUN:
+        from tpctl.cli.retrain_run import run_training
+
+        return run_training(options)
+    from tpctl.cli.retrain_show import run_registry
+
+    return run_registry(options)
+
+
+def _symbols(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    names = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+    if not names:
+        raise UsageError(f"symbols {text!r} name none", "write XRPUSDT,BTCUSDT")
+    return names

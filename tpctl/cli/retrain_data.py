@@ -1,0 +1,140 @@
+"""What a training learns from: candles, the journal's positions, sampled entries, and the costs that were measured."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from tpctl.adapters.files import StateDir
+from tpctl.adapters.journal_reader import EpisodeRow, JournalReader
+from tpctl.adapters.price_files import read_funding, read_prices
+from tpctl.cli.retrain import DAYS, Training
+from tpctl.cli.retrain_show import slippage_of
+from tpctl.exits.errors import InputsError
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import Attempt, Outcome
+from tpctl.exits.units import Millis
+from tpctl.learn.costs import ASSUMED_SLIPPAGE, Costs, Slippage
+from tpctl.learn.episodes import Entry, EpisodeRules, Episodes, episodes_of, join_episodes, sample_episodes
+from tpctl.learn.market_features import HISTORY_MS
+from tpctl.market.bars import DAY_MS
+from tpctl.market.risk.prices import Floats, PriceSeries, Times
+from tpctl.settings.schema import Settings
+
+# A day of quarters of an hour, as learning 2 has it; of longer candles as many as make a day.
+_HORIZON_MS = DAY_MS
+# Learning 7: measured slippage is drawn toward what is assumed as by thirty fills of it.
+_PRIOR_FILLS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Episodes and costs; `real` of the episodes are the journal's positions. `warnings` are (code, text)."""
+
+    episodes: Episodes
+    costs: Costs
+    real: int
+    warnings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Market:
+    series: dict[str, PriceSeries]
+    funding: dict[str, tuple[Times, Floats]]
+    ticks: dict[str, float]
+    warnings: list[tuple[str, str]]
+
+
+def gather(training: Training, settings: Settings, state: StateDir, venue: str | None, until: Millis) -> Material:
+    """Return what to learn from, as it was known at `until`; raises `InputsError` where it is too little."""
+    market = _recorded(training) if training.data else asyncio.run(_fetched(training, settings, venue, until))
+    rows, attempts = _journalled(state, until)
+    interval = next(iter(market.series.values())).interval_ms
+    rules = EpisodeRules(_HORIZON_MS // interval, settings.exits.stop, settings.exits.target)
+    entries = [Entry(row.key.symbol, row.key.side.sign, row.opened_at) for row in rows]
+    real = _real(market, entries, rules, training.episodes)
+    wanted = training.episodes - (0 if real is None else len(real))
+    episodes = real
+    if wanted > 0:
+        sampled = sample_episodes(market.series, rules, count=wanted, funding=market.funding, ticks=market.ticks)
+        episodes = sampled if real is None else join_episodes(real, sampled)
+    assert episodes is not None  # noqa: S101 - at least two are wanted
+    return Material(episodes, _costs(attempts), 0 if real is None else len(real), tuple(market.warnings))
+
+
+def _real(market: _Market, entries: Sequence[Entry], rules: EpisodeRules, most: int) -> Episodes | None:
+    """Return the newest of the journal's positions whose whole path the candles show."""
+    known = [entry for entry in entries if entry.symbol in market.series]
+    if not known:
+        return None
+    try:
+        found = episodes_of(market.series, known, rules, funding=market.funding, ticks=market.ticks)
+    except InputsError:
+        return None  # none of them is in the candles
+    return found.take(slice(max(0, len(found) - most), None))
+
+
+def _recorded(training: Training) -> _Market:
+    series = read_prices(training.data, training.symbols or None)
+    if training.days is not None:
+        newest = max(int(one.at[-1]) for one in series.values())
+        series = {name: one.since(newest - training.days * DAY_MS) for name, one in series.items()}
+    warnings = []
+    funding = dict(read_funding(training.funding)) if training.funding else {}
+    missing = [name for name in series if name not in funding]
+    if missing:
+        warnings.append(("funding", f"no funding is charged for {', '.join(missing)}: it is in no file"))
+    return _Market(series, funding, {}, warnings)
+
+
+async def _fetched(training: Training, settings: Settings, venue: str | None, until: Millis) -> _Market:
+    from tpctl.cli.risk_sources import open_desk, progress_line
+    from tpctl.engine.risk_context import USUAL_BASKET
+    from tpctl.market.risk.prices import from_records
+
+    show = sys.stderr.isatty()
+    async with open_desk(venue, settings) as desk:
+        listed = await desk.reader.instruments()
+        unknown = next((name for name in training.symbols if name not in listed), None)
+        if unknown is not None:
+            raise InputsError(f"the exchange lists no symbol {unknown!r}", "check --symbols and the profile's env")
+        wanted = training.symbols or tuple(name for name in USUAL_BASKET if name in listed)
+        # A twin's time is its own.
+        now = min(until, desk.clock.now())
+        since = now - (training.days or DAYS) * DAY_MS - HISTORY_MS
+        found = await desk.cache.load_all(wanted, since, now, progress_line(sys.stderr.write) if show else None)
+        if show:
+            sys.stderr.write("\r\x1b[K")
+    series, warnings = {}, []
+    for name, records in found.items():
+        if isinstance(records, Unavailable):
+            warnings.append(("candles", f"{name} is left out: {records.reason}"))
+        else:
+            series[name] = from_records(name, desk.cache.interval_ms, records)
+    if not series:
+        raise InputsError("no candles could be read", "try again, or name recorded ones with --data FILE")
+    warnings.append(("funding", "no funding is charged: the exchange's past rates are not read"))
+    return _Market(series, {}, {name: float(listed[name].tick) for name in series}, warnings)
+
+
+def _journalled(state: StateDir, until: Millis) -> tuple[list[EpisodeRow], list[Attempt]]:
+    if not state.journal.exists():
+        return [], []
+    with JournalReader.read_only(state.journal) as journal:
+        rows = [row for row in journal.episodes() if row.closed_at is not None and row.closed_at < until]
+        return rows, [one for one in journal.attempts() if one.exit_time < until]
+
+
+def _costs(attempts: Sequence[Attempt]) -> Costs:
+    """Return the costs with the slippage of take-profits as it was measured, drawn toward what is assumed."""
+    measured = [slippage_of(one) for one in attempts if one.outcome is Outcome.HIT]
+    if not measured:
+        return Costs()
+    sound = tuple(value for value in measured if -0.5 < value < 0.5)
+    return Costs(slippage=Slippage(target=(*sound, *[ASSUMED_SLIPPAGE] * _PRIOR_FILLS), measured=True))
+
+
+def expected_slippage(costs: Costs) -> float:
+    """Return the mean slippage a training reckons with at take-profits, as a fraction of price."""
+    return fmean(costs.slippage.target)

@@ -1,0 +1,67 @@
+"""Whether the world has left a learned policy behind: pure tests on what was measured since it was promoted.
+
+Decides the tests and their limits (learning 8). Each alarm is a sentence with its figures. Too little measured is no
+alarm and no all-clear: the test is left out. Plain Python, so that `watch` can ask without numpy.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from math import log
+from statistics import fmean
+
+# Learning 8: a population stability index above this, slippage above this multiple of what was trained with.
+STABILITY_LIMIT = 0.2
+SLIPPAGE_LIMIT = 2.0
+SLIPPAGE_FILLS = 20
+# The stability index of small samples is high by itself: about (deciles - 1) x (1/n + 1/m).
+STABILITY_READINGS = 200
+# Page-Hinkley in R: what a mean may fall short by, and the sum of shortfalls beyond it that raises the alarm. With a
+# deviation of 1 R about one false alarm in ten thousand positions; a fall of 0.6 R is told after some forty.
+TOLERANCE_R = 0.25
+THRESHOLD_R = 15.0
+
+
+def falls_short(realised: Sequence[float], predicted: float) -> str | None:
+    """Return the alarm where results (R, oldest first) fall short of what was predicted (Page 1954, Hinkley 1971)."""
+    total = lowest = 0.0
+    for number, value in enumerate(realised, 1):
+        total += predicted - value - TOLERANCE_R
+        lowest = min(lowest, total)
+        if total - lowest > THRESHOLD_R:
+            mean = fmean(realised[:number])
+            return f"results fall short: {mean:+.2f} R a position over {number}, {predicted:+.2f} R expected"
+    return None
+
+
+def slips_more(fractions: Sequence[float], expected: float) -> str | None:
+    """Return the alarm where the newest fills (fractions of price, adverse above zero) slip far more than expected."""
+    if len(fractions) < SLIPPAGE_FILLS or expected <= 0.0:
+        return None
+    newest = fmean(fractions[-SLIPPAGE_FILLS:])
+    if newest <= SLIPPAGE_LIMIT * expected:
+        return None
+    return (
+        f"slippage of the last {SLIPPAGE_FILLS} fills is {newest:.4%}, {newest / expected:.1f} x what was trained with"
+    )
+
+
+def stability_index(edges: Sequence[float], values: Sequence[float]) -> float:
+    """Return the population stability index of `values` against equally likely bins between `edges`, ascending."""
+    bins = len(edges) + 1
+    counts = [0] * bins
+    for value in values:
+        counts[bisect_right(edges, value)] += 1
+    share = 1.0 / bins
+    # Half a reading in an empty bin keeps the logarithm finite.
+    found = [max(count, 0.5) / len(values) for count in counts]
+    return sum((one - share) * log(one / share) for one in found)
+
+
+def has_moved(name: str, edges: Sequence[float], values: Sequence[float]) -> str | None:
+    """Return the alarm where a feature is not distributed as it was in training."""
+    if len(values) < STABILITY_READINGS or not edges:
+        return None
+    index = stability_index(edges, values)
+    return (
+        None if index <= STABILITY_LIMIT else f"{name} has moved: stability index {index:.2f}, limit {STABILITY_LIMIT}"
+    )
