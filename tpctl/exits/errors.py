@@ -18,7 +18,7 @@ The same table is printed by the man page and the README; a test holds them equa
 """
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
@@ -84,6 +84,16 @@ class TpctlError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way from one process to another whole."""
+        return _raised, (type(self), self.args, vars(self))
+
+
+def _raised(kind: type[TpctlError], args: tuple[Any, ...], parts: dict[str, Any]) -> TpctlError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(parts)
+    return error
 
 
 class UsageError(TpctlError):

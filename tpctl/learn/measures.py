@@ -4,12 +4,12 @@ Floats in R (multiples of the initial risk of each position), never money. Every
 training's bonus.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tpctl.learn.episodes import Episodes
 from tpctl.learn.replay import Outcomes
 
 Floats = NDArray[np.float64]
@@ -18,11 +18,45 @@ Times = NDArray[np.int64]
 TAIL = 0.05
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Played:
+    """What exits came to on n positions: net R, whether the zone was taken (0 or 1), holding in ms, closes, costs in R.
+
+    NaN where a bound that is no rule has none.
+    """
+
+    r: Floats
+    hit: Floats
+    holding_ms: Floats
+    closes: Floats
+    cost: Floats
+
+    @classmethod
+    def of(cls, outcomes: Outcomes) -> "Played":
+        """Keep of outcomes what is reported."""
+        return cls(
+            outcomes.r,
+            outcomes.hit.astype(np.float64),
+            outcomes.holding_ms.astype(np.float64),
+            outcomes.closes.astype(np.float64),
+            outcomes.fees + outcomes.funding + outcomes.slippage,
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence["Played"]) -> "Played":
+        """Return the positions of all parts in their order."""
+        return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
+
+    def __len__(self) -> int:
+        return len(self.r)
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """The figures of a policy: means in R and minutes, `cvar` the mean of the worst 5 %, `drawdown` in R.
 
-    `closes` is how many orders it took to get out, `cost` fees, funding and slippage.
+    `closes` is how many orders it took to get out, `cost` fees, funding and slippage. `holding_minutes` is None for a
+    bound that is no rule.
     """
 
     positions: int
@@ -31,25 +65,27 @@ class Figures:
     cvar: float
     drawdown: float
     hit_rate: float
-    holding_minutes: float
+    holding_minutes: float | None
     closes: float
     cost: float
 
 
-def figures(episodes: Episodes, outcomes: Outcomes) -> Figures:
-    """Return the figures of what became of episodes; raises `ValueError` for none."""
-    if not len(outcomes):
+def figures(started_at: Times, played: Played) -> Figures:
+    """Return the figures of positions that began at `started_at` (ms); raises `ValueError` for none."""
+    if not len(played):
         raise ValueError("no outcomes")
+    timed = bool(np.isfinite(played.holding_ms).all())
+    closed_at = started_at + (played.holding_ms.astype(np.int64) if timed else 0)
     return Figures(
-        positions=len(outcomes),
-        mean=float(outcomes.r.mean()),
-        deviation=float(outcomes.r.std()),
-        cvar=tail_mean(outcomes.r),
-        drawdown=max_drawdown(episodes.started_at + outcomes.holding_ms, outcomes.r),
-        hit_rate=float(outcomes.hit.mean()),
-        holding_minutes=float(outcomes.holding_ms.mean() / 60_000),
-        closes=float(outcomes.closes.mean()),
-        cost=float((outcomes.fees + outcomes.funding + outcomes.slippage).mean()),
+        positions=len(played),
+        mean=float(played.r.mean()),
+        deviation=float(played.r.std()),
+        cvar=tail_mean(played.r),
+        drawdown=max_drawdown(closed_at, played.r),
+        hit_rate=float(played.hit.mean()),
+        holding_minutes=float(played.holding_ms.mean() / 60_000) if timed else None,
+        closes=float(played.closes.mean()),
+        cost=float(played.cost.mean()),
     )
 
 
