@@ -6,7 +6,7 @@ key pair and the time come in.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote
 
@@ -90,13 +90,30 @@ def check_signature(pair: KeyPair, raw: str) -> None:
     only `symbol` quoted again.
     """
     given = decode_params(raw).get("signature", "")
-    if not given:
-        raise VenueError(-1102, "Mandatory parameter 'signature' was not sent, was empty/null, or malformed.")
     as_sent = "&".join(part for part in raw.split("&") if not part.startswith("signature="))
     pairs = [(name, value) for name, value in parse_qsl(raw, keep_blank_values=True) if name != "signature"]
-    as_meant = "&".join(f"{name}={quote(value) if name == 'symbol' else value}" for name, value in pairs)
+    _check_signed(pair, given, as_sent, _quoted(pairs))
+
+
+def check_signed_params(pair: KeyPair, params: Mapping[str, str]) -> None:
+    """Refuse the parameters of a websocket request that are unsigned (-1102) or signed wrongly (-1022).
+
+    The signature is over the parameters in the order of their names; here too the client library quotes `symbol`.
+    """
+    pairs = [(name, params[name]) for name in sorted(params) if name != "signature"]
+    plain = "&".join(f"{name}={value}" for name, value in pairs)
+    _check_signed(pair, params.get("signature", ""), plain, _quoted(pairs))
+
+
+def _quoted(pairs: Iterable[tuple[str, str]]) -> str:
+    return "&".join(f"{name}={quote(value) if name == 'symbol' else value}" for name, value in pairs)
+
+
+def _check_signed(pair: KeyPair, given: str, *texts: str) -> None:
+    if not given:
+        raise VenueError(-1102, "Mandatory parameter 'signature' was not sent, was empty/null, or malformed.")
     wanted = given.lower().encode()
-    if not any(hmac.compare_digest(sign(pair.secret, text).encode(), wanted) for text in (as_sent, as_meant)):
+    if not any(hmac.compare_digest(sign(pair.secret, text).encode(), wanted) for text in texts):
         raise VenueError(-1022, "Signature for this request is not valid.")
 
 

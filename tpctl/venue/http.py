@@ -6,14 +6,15 @@ answered by somebody else.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from aiohttp import web
 
 from tpctl.exits.units import Millis
 from tpctl.venue.auth import KeyPair, KeyRights, check_key, check_signature, check_time, decode_params
-from tpctl.venue.faults import Fate, answered
+from tpctl.venue.faults import Fate, Reply, answered
 from tpctl.venue.limits import ThrottledError
 from tpctl.venue.params import Params
 from tpctl.venue.refusals import VenueError
@@ -41,13 +42,25 @@ def _kline_weight(params: Params) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, its parameters decoded; `signed` is the text a signature is over, `key` the API key it names."""
+    """One request, its parameters decoded: the API key it names, and what judges its signature (or refuses it)."""
 
     method: str
     path: str
     params: Params
-    signed: str
     key: str | None
+    authentic: Callable[[KeyPair], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What became of a request: the reply (None: no answer comes), and the headers that tell what has been used.
+
+    `json` tells whether the answer is the API's own; some of those given in its place are plain text.
+    """
+
+    reply: Reply | None
+    headers: dict[str, str]
+    json: bool
 
 
 class RestApi:
@@ -114,26 +127,36 @@ class RestApi:
         query = request.rel_url.raw_query_string
         body = (await request.read()).decode("utf-8", "replace") if request.body_exists else ""
         params = {**decode_params(body), **decode_params(query)}
-        call = Call(request.method, path, params, query or body, request.headers.get("X-MBX-APIKEY"))
-        fate = self._twin.faults.on_request(self._twin.now, call.method, path, params)
+        authentic = partial(check_signature, raw=query or body)
+        call = Call(request.method, path, params, request.headers.get("X-MBX-APIKEY"), authentic)
+        handled = await self.handle(call)
+        if handled.reply is None:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        headers = handled.headers
+        if handled.reply.retry_after_s is not None:
+            headers["Retry-After"] = str(handled.reply.retry_after_s)
+        kind = "application/json" if handled.json else "text/html"
+        return web.Response(
+            body=encoded(handled.reply.body), status=handled.reply.status, headers=headers, content_type=kind
+        )
+
+    async def handle(self, call: Call) -> Handled:
+        """Answer a request as the exchange and the faults make of it."""
+        fate = self._twin.faults.on_request(self._twin.now, call.method, call.path, call.params)
         await self._twin.pause(fate.delay_ms)
         # From here on nothing waits: a request is handled whole between two steps of the market.
         now = self._twin.now
         status, result, wait_s = self._executed(call, now, fate) if fate.executes else (200, None, None)
         self._twin.flush()
-        route = ROUTES.get((call.method, path))
+        route = ROUTES.get((call.method, call.path))
         headers = self._twin.gate.headers(now, order=route is not None and route.order_count > 0)
         reply = answered(fate, status, result)
-        if reply is None:
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
-        await self._twin.pause(reply.back_ms)
-        wait_s = reply.retry_after_s or wait_s
-        if wait_s is not None:
-            headers["Retry-After"] = str(wait_s)
-        kind = "text/html" if fate.answer is not None and not fate.answer.code else "application/json"
-        return web.Response(body=encoded(reply.body), status=reply.status, headers=headers, content_type=kind)
+        if reply is not None:
+            await self._twin.pause(reply.back_ms)
+            reply = replace(reply, retry_after_s=reply.retry_after_s or wait_s)
+        return Handled(reply, headers, json=fate.answer is None or bool(fate.answer.code))
 
     def _executed(self, call: Call, now: Millis, fate: Fate) -> tuple[int, Any, int | None]:
         """Return status, body and Retry-After of what the exchange itself makes of a request."""
@@ -162,7 +185,7 @@ class RestApi:
         gate.charge(route.weight_of(params), now)
         if route.signed:
             check_key(self._pair, call.key)
-            check_signature(self._pair, call.signed)
+            call.authentic(self._pair)
             check_time(params, now + self._ahead_ms, self._twin.pace.tolerance())
         if route.order_count:
             gate.count_orders(route.order_count, now)

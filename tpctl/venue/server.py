@@ -35,6 +35,7 @@ from tpctl.venue.market import Market
 from tpctl.venue.pace import Pace
 from tpctl.venue.twin import Twin
 from tpctl.venue.venue import Venue
+from tpctl.venue.ws_api import WebsocketApi
 
 _DATA_PATHS: Final = (("/market", "market"), ("/public", "public"), ("/private", "private"), ("", "public"))
 _SHUTDOWN_S = 0.5
@@ -180,6 +181,8 @@ def _application(twin: Twin, rest: RestApi, finished: "asyncio.Future[None]", *,
         app.router.add_get("/sapi/v1/account/apiRestrictions", rest.answer_rights)
     app.router.add_route("*", "/fapi/{path:.+}", rest.answer)
     app.router.add_get("/api/v3/{path:ping|time}", rest.answer_spot)
+
+    app.router.add_get("/ws-fapi/v1", WebsocketApi(twin, rest).serve)
 
     async def status(_request: web.Request) -> web.Response:
         return web.json_response({**_status(twin), "rights": told})

@@ -105,6 +105,11 @@ class Hub:
         """The number of the newest barrier."""
         return self._barrier
 
+    @property
+    def life_ms(self) -> Millis | None:
+        """How long a connection may live; None is for ever."""
+        return self._limits.connection_ms
+
     def publish_step(self, at: Millis) -> None:
         """Send what the market streams carry after a step at `at`, end what has lived its time."""
         self._now = at
