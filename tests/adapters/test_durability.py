@@ -29,6 +29,7 @@ from tpctl.adapters.journal_schema import SCHEMA
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile
 from tpctl.adapters.requests import RequestDesk
+from tpctl.adapters.standings import Standings
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.events import MarkPrice, Requested
 from tpctl.exits.instrument import PositionSide
@@ -275,11 +276,11 @@ def test_an_outcome_counts_once_in_the_metrics_file_whatever_crash_and_retry(tmp
         journal = open_journal(directory / "journal.db")
         metrics = MetricsFile(directory / "m.json")
         journal.record(1, [first])
-        metrics.publish(journal.attempts)
+        metrics.publish(Standings(journal.path).records)
 
         def act() -> None:
             journal.record(2, again)
-            metrics.publish(journal.attempts)
+            metrics.publish(Standings(journal.path).records)
 
         return act
 
@@ -289,7 +290,10 @@ def test_an_outcome_counts_once_in_the_metrics_file_whatever_crash_and_retry(tmp
         assert published["tp:BTCUSDT"].tp_attempts in ({2} if finished else {1, 2})
         with open_journal(directory / "journal.db") as journal:
             journal.record(3, again)
-            assert MetricsFile(directory / "m.json").publish(journal.attempts)["tp:BTCUSDT"].tp_attempts == 2
+            assert (
+                MetricsFile(directory / "m.json").publish(Standings(journal.path).records)["tp:BTCUSDT"].tp_attempts
+                == 2
+            )
         assert json.loads((directory / "m.json").read_bytes())["tp:BTCUSDT"]["total_tp_profit_usd"] == 200
 
     assert counted == {1, 2}

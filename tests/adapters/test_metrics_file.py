@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -47,7 +46,7 @@ def file(tmp_path: Path) -> MetricsFile:
 
 
 def publish(file: MetricsFile, *attempts: Attempt) -> None:
-    file.publish(lambda: attempts)
+    file.publish(lambda: fold_all(attempts))
 
 
 def test_the_vector_of_the_exit_rules_is_written_as_plain_numbers(file: MetricsFile) -> None:
@@ -88,7 +87,7 @@ def test_the_line_operators_know_works(file: MetricsFile) -> None:
 
 
 def test_what_was_published_is_read_back_exactly(file: MetricsFile) -> None:
-    written = file.publish(lambda: (VECTOR, MISS, OTHER))
+    written = file.publish(lambda: fold_all((VECTOR, MISS, OTHER)))
 
     assert file.read() == written
     assert set(written) == {"tp:BTCUSDT", "tp:ETHUSDT"}
@@ -121,7 +120,7 @@ def test_any_records_are_read_back_exactly(tmp_path_factory: pytest.TempPathFact
     file = MetricsFile(tmp_path_factory.mktemp("metrics") / "m.json")
 
     assert file.read() is None
-    assert file.publish(lambda: attempts) == file.read()
+    assert file.publish(lambda: fold_all(attempts)) == file.read()
     assert sum(record.tp_attempts for record in (file.read() or {}).values()) == len({each.id for each in attempts})
 
 
@@ -147,12 +146,12 @@ def test_the_file_is_private_and_its_lock_beside_it(file: MetricsFile) -> None:
 def test_attempts_are_read_under_the_lock(file: MetricsFile) -> None:
     """Read before it, they could be older than what another publisher wrote meanwhile."""
 
-    def attempts() -> tuple[Attempt, ...]:
+    def records() -> dict[str, Any]:
         with pytest.raises(LockedError):
             acquire(file.path.with_name("tp_metrics.json.lock"))
-        return (VECTOR,)
+        return fold_all((VECTOR,))
 
-    file.publish(attempts)
+    file.publish(records)
 
 
 def published() -> dict[str, Any]:
@@ -239,8 +238,7 @@ def test_a_file_in_doubt_is_refused_by_name_and_not_overwritten(
     file: MetricsFile, content: bytes, message: str
 ) -> None:
     write_atomic(file.path, content)
-    attempts: Callable[[], tuple[Attempt, ...]] = lambda: (VECTOR, MISS)  # noqa: E731 - typed for both uses below
-    for use in (file.read, lambda: file.publish(attempts)):
+    for use in (file.read, lambda: file.publish(lambda: fold_all((VECTOR, MISS)))):
         with pytest.raises(StateFileError) as caught:
             use()
 

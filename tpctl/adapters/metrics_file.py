@@ -68,10 +68,10 @@ class MetricsFile:
         data = read_file(self.path)
         return None if data is None else self._parse(data)
 
-    def publish(self, attempts: Callable[[], Iterable[Attempt]]) -> dict[str, Record]:
-        """Rebuild the file from the journal's attempts and return its records.
+    def publish(self, records: Callable[[], Mapping[str, Record]]) -> Mapping[str, Record]:
+        """Replace the file by the records of the journal's attempts, and return them.
 
-        `attempts` is called under the lock (pass `journal.attempts`): what was read before it could be older than what
+        `records` is called under the lock (pass `standings.records`): what was read before it could be older than what
         another publisher wrote meanwhile. Raises `StateFileError` when the present file is damaged, newer or counts
         more than the attempts explain, or cannot be replaced, and `LockedError` when another publisher does not finish;
         the present file is then untouched.
@@ -79,12 +79,12 @@ class MetricsFile:
         with acquire(self.path.with_name(f"{self.path.name}.lock"), f"metrics file {str(self.path)!r}", _PATIENCE_MS):
             present = read_file(self.path)
             before = {} if present is None else self._parse(present)
-            records = fold_all(attempts())
-            self._refuse_loss(before, records)
-            data = _render(records).encode()
+            found = records()
+            self._refuse_loss(before, found)
+            data = render_records(found).encode()
             if data != present:
                 write_atomic(self.path, data)
-        return records
+        return found
 
     def _refuse_loss(self, before: Mapping[str, Record], after: Mapping[str, Record]) -> None:
         for key, record in before.items():
@@ -96,42 +96,50 @@ class MetricsFile:
                 )
 
     def _parse(self, data: bytes) -> dict[str, Record]:
+        return {key_of(record): record for record in parse_records(data, self.path)}
+
+
+def parse_records(data: bytes, path: Path) -> Iterable[Record]:
+    """Return the records in the form of the metrics file; raises `StateFileError` for any other, naming `path`."""
+    try:
+        content = json.loads(data, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise _damaged(path, "is not a JSON object")
+    records = []
+    for key, row in content.items():
+        _check_schema(path, key, row)
         try:
-            content = json.loads(data, parse_float=Decimal, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise self._damaged(f"is not JSON: {error}") from error
-        if not isinstance(content, dict):
-            raise self._damaged("is not a JSON object")
-        records = {}
-        for key, row in content.items():
-            self._check_schema(key, row)
-            try:
-                record = _parse_record(row)
-            except ValueError as error:
-                raise self._damaged(f"has a damaged record {key!r}: {error}") from error
-            if key_of(record) != key:
-                raise self._damaged(f"has the record of {key_of(record)!r} under {key!r}")
-            records[key] = record
-        return records
+            record = _parse_record(row)
+        except ValueError as error:
+            raise _damaged(path, f"has a damaged record {key!r}: {error}") from error
+        if key_of(record) != key:
+            raise _damaged(path, f"has the record of {key_of(record)!r} under {key!r}")
+        records.append(record)
+    return records
 
-    def _check_schema(self, key: str, row: object) -> None:
-        schema = row.get("schema") if isinstance(row, dict) else None
-        name, _, number = schema.partition("/") if isinstance(schema, str) else ("", "", "")
-        if name != _SCHEMA or not (number.isascii() and number.isdigit()) or int(number) < 1:
-            raise self._damaged(f"is not a metrics file: {key!r} has schema {schema!r}")
-        if int(number) > _VERSION:
-            raise StateFileError(
-                f"{str(self.path)!r} has schema {schema!r}, this tpctl reads up to '{_SCHEMA}/{_VERSION}'",
-                "use the tpctl version that wrote it, or a newer one",
-            )
 
-    def _damaged(self, what: str) -> StateFileError:
-        return StateFileError(
-            f"metrics file {str(self.path)!r} {what}", "move it aside and run again: it is rebuilt from the journal"
+def _check_schema(path: Path, key: str, row: object) -> None:
+    schema = row.get("schema") if isinstance(row, dict) else None
+    name, _, number = schema.partition("/") if isinstance(schema, str) else ("", "", "")
+    if name != _SCHEMA or not (number.isascii() and number.isdigit()) or int(number) < 1:
+        raise _damaged(path, f"is not a metrics file: {key!r} has schema {schema!r}")
+    if int(number) > _VERSION:
+        raise StateFileError(
+            f"{str(path)!r} has schema {schema!r}, this tpctl reads up to '{_SCHEMA}/{_VERSION}'",
+            "use the tpctl version that wrote it, or a newer one",
         )
 
 
-def _render(records: Mapping[str, Record]) -> str:
+def _damaged(path: Path, what: str) -> StateFileError:
+    return StateFileError(
+        f"metrics file {str(path)!r} {what}", "move it aside and run again: it is rebuilt from the journal"
+    )
+
+
+def render_records(records: Mapping[str, Record]) -> str:
+    """Return the text of the metrics file."""
     rows = []
     for key in sorted(records):
         values = {"schema": json.dumps(f"{_SCHEMA}/{_VERSION}"), **_render_record(records[key])}

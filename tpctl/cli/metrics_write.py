@@ -21,6 +21,7 @@ from tpctl.adapters.journal_scan import JournalScan
 from tpctl.adapters.metrics_file import MetricsFile, fold_all, metrics_path
 from tpctl.adapters.metrics_store import drop_index
 from tpctl.adapters.outcomes import differing, numbered_lines, parse_outcome
+from tpctl.adapters.standings import Standings
 from tpctl.cli.metrics import Format, MetricsOptions
 from tpctl.exits.errors import ExitCode, InputsError, LockedError, PartialError, StateFileError
 from tpctl.exits.model import Attempt
@@ -70,7 +71,9 @@ def run_write(options: MetricsOptions) -> ExitCode:
             words = f"{file.path} agrees with the journal: {attempts} attempts"
         else:
             drop_index(state.path / "metrics-index.db")
-            records = _queued(lambda: file.publish(reader.attempts))
+            with Standings(reader.path) as standings:
+                standings.forget()
+                records = _queued(lambda: file.publish(standings.records))
             words = f"{file.path} made anew: {sum(r.tp_attempts for r in records.values())} attempts"
     _print_done(options, words, profile, env)
     return ExitCode.OK
@@ -103,7 +106,8 @@ def _record(options: MetricsOptions, source: Path, env: str, place: Path) -> _Ta
                 _take(taken, journal, batch)
         _take(taken, journal, batch)
         # Also where nothing was new: an earlier run may have died between the journal and the file.
-        _queued(lambda: file.publish(journal.attempts))
+        with Standings(journal.path) as standings:
+            _queued(lambda: file.publish(standings.records))
     return taken
 
 

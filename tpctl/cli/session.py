@@ -241,6 +241,7 @@ async def _assemble(
     if pin is not None:
         state = await pin.prepare(exchange, state, halted(state_dir))
     scores = Scorekeeper(journal, MetricsFile(metrics_path(state_dir, None, os.environ)), new_world=account.embedded)
+    stack.callback(scores.close)
     scores.publish()
     modes = "armed" if armed else "shadow"
     # A one-shot tells what it did to whoever asked for it, and nobody else.

@@ -10,7 +10,9 @@ from decimal import Decimal
 
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.journal_reader import Hindsight
+from tpctl.adapters.journal_scan import JournalScan
 from tpctl.adapters.metrics_file import MetricsFile
+from tpctl.adapters.standings import Standings
 from tpctl.exits.episode import Episode
 from tpctl.exits.events import MarkPrice
 from tpctl.exits.model import Attempt, Outcome, PositionKey
@@ -31,6 +33,7 @@ class Scorekeeper:
     def __init__(self, journal: Journal, metrics: MetricsFile, *, new_world: bool = False) -> None:
         self._journal = journal
         self._metrics = metrics
+        self._standings = Standings(journal.path)
         self._new_world = new_world
         self._watched: dict[str, dict[str, Aftermath]] = {}
         self._earlier: dict[str, dict[str, Aftermath]] = {}
@@ -38,8 +41,12 @@ class Scorekeeper:
 
     def publish(self) -> None:
         """Bring the metrics file up to the journal; raises `StateFileError` where it may not be replaced."""
-        self._metrics.publish(self._journal.attempts)
+        self._metrics.publish(self._standings.records)
         self.due = False
+
+    def close(self) -> None:
+        """Let the journal go."""
+        self._standings.close()
 
     def watch(self, aftermaths: Iterable[tuple[str, Aftermath]]) -> None:
         """Begin to watch misses that have just come into the journal, by symbol."""
@@ -55,13 +62,15 @@ class Scorekeeper:
         """
         if self._new_world:
             return {}
-        symbols = {attempt.id: attempt.symbol for attempt in self._journal.attempts()}
+        left = self._journal.aftermaths()
+        with JournalScan.open(self._journal.path) as scan:
+            attempts = scan.known([aftermath.attempt_id for aftermath in left])
         since: dict[str, Millis] = {}
-        for aftermath in self._journal.aftermaths():
-            symbol, began = symbols.get(aftermath.attempt_id), aftermath.until - HORIZON_MS
-            if symbol is not None and began <= now:
-                self._earlier.setdefault(symbol, {})[aftermath.attempt_id] = aftermath
-                since[symbol] = min(began, since.get(symbol, began))
+        for aftermath in left:
+            attempt, began = attempts.get(aftermath.attempt_id), aftermath.until - HORIZON_MS
+            if attempt is not None and began <= now:
+                self._earlier.setdefault(attempt.symbol, {})[aftermath.attempt_id] = aftermath
+                since[attempt.symbol] = min(began, since.get(attempt.symbol, began))
         return since
 
     def see_candles(self, symbol: str, candles: Iterable[Candle]) -> None:

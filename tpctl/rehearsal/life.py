@@ -136,6 +136,7 @@ class Life:
         kind = BinanceExchange if self._armed else ShadowExchange
         exchange = kind(ENDPOINTS, self.clock, key=Secret(KEY), secret=Secret(SECRET), connect=connect)
         journal: _WatchedJournal | None = None
+        scores: Scorekeeper | None = None
         try:
             mode = await exchange.position_mode()
             journal = _WatchedJournal.open(
@@ -177,6 +178,8 @@ class Life:
             )
             return await self.watch.run()
         finally:
+            if scores is not None:
+                scores.close()
             if journal is not None:
                 journal.close()
             await exchange.close()
