@@ -47,7 +47,7 @@ def desk() -> Desk:
         ({"type": "LIMIT", "price": "50000", "timeInForce": "DAY"}, -1115),
         ({"type": "LIMIT", "price": "50000", "timeInForce": "GTD", "goodTillDate": "1700000200000"}, -5040),
         ({"type": "LIMIT", "timeInForce": "GTC"}, -1102),
-        ({"type": "LIMIT", "timeInForce": "GTC", "priceMatch": "QUEUE"}, -5037),
+        ({"type": "LIMIT", "timeInForce": "GTC", "priceMatch": "QUEUE"}, -5041),
         ({"type": "LIMIT", "timeInForce": "GTC", "price": "0"}, -4001),
         ({"type": "LIMIT", "timeInForce": "GTC", "price": "50000.05"}, -4014),
         ({"type": "LIMIT", "timeInForce": "GTC", "price": "50000.001"}, -1111),
@@ -240,8 +240,10 @@ def test_reduce_only_is_refused_flat_and_on_the_opening_side(desk: Desk):
 def test_resting_reduce_only_orders_may_not_exceed_the_position(desk: Desk):
     desk.long()
     desk.limit("51000", "0.060", reduceOnly="true")
-    with desk.refused(-2022):
+    with desk.refused(-4118):
         desk.limit("52000", "0.050", reduceOnly="true")
+    with desk.refused(-2022):
+        desk.limit("52000", "0.110", reduceOnly="true")
     desk.limit("52000", "0.040", reduceOnly="true")
 
 
@@ -296,13 +298,14 @@ def test_leverage_of_an_isolated_position_can_only_rise(desk: Desk):
 def test_a_symbol_that_does_not_trade_takes_only_reducing_orders(desk: Desk):
     desk.long()
     desk.venue.core.rules = _edited(lambda symbol: symbol.update(status="SETTLING"))
-    with desk.refused(-4140):
+    with desk.refused(-4141):
         desk.order(quantity="0.010", side="BUY")
     desk.stop("49000", "0.100")
     desk.order(quantity="0.100", reduceOnly="true")
-    desk.venue.core.rules = _edited(lambda symbol: symbol.update(status="CLOSE"))
-    with desk.refused(-1122):
-        desk.order(quantity="0.010", side="BUY")
+    for status, code in (("CLOSE", -4141), ("TRADING_HALT", -1122), ("PRE_SETTLE", -4140)):
+        desk.venue.core.rules = _edited(lambda symbol, status=status: symbol.update(status=status))
+        with desk.refused(code):
+            desk.order(quantity="0.010", side="BUY")
 
 
 def test_a_market_order_against_a_torn_market_is_refused(desk: Desk):

@@ -11,8 +11,9 @@ from tpctl.venue import params as read
 from tpctl.venue import wire
 from tpctl.venue.api_orders import CANCELLED_ALL
 from tpctl.venue.core import Core
-from tpctl.venue.filters import check_notional, check_price, check_quantity, check_trigger
+from tpctl.venue.filters import check_notional, check_price, check_quantity, check_stop_limit, check_trigger
 from tpctl.venue.lifecycle import move_conditional, rest_conditional
+from tpctl.venue.matching import check_opening
 from tpctl.venue.orders import Conditional
 from tpctl.venue.params import Params
 from tpctl.venue.read_lag import as_shown, shown_resting
@@ -37,6 +38,8 @@ _CALLBACK_RANGE = (Decimal("0.1"), Decimal(20))
 _CLOSING_KINDS = frozenset({"STOP_MARKET", "TAKE_PROFIT_MARKET"})
 _LIMIT_KINDS = frozenset({"STOP", "TAKE_PROFIT"})
 _TRAILING = "TRAILING_STOP_MARKET"
+# An order that is triggering says so for so long; one that is stuck there is unknown to a cancel (reliability F3).
+_TRIGGERING_MS = 3_000
 
 
 def new_algo_order(core: Core, params: Params) -> Payload:
@@ -45,7 +48,7 @@ def new_algo_order(core: Core, params: Params) -> Payload:
         raise refusal(-4500)
     head = read_head(core, params)
     kind = read.choice(params, "type", CONDITIONAL_KINDS, -1116)
-    refuse_price_match(params)
+    refuse_price_match(params, kind)
     closing = read.flag(params, "closePosition")
     if closing:
         _check_closing(params, kind)
@@ -94,6 +97,8 @@ def _check_closing(params: Params, kind: str) -> None:
         raise refusal(-4136, kind, "true")
     if params.get("quantity"):
         raise refusal(-4137)
+    if params.get("reduceOnly") == "false":
+        raise refusal(-4138)
     read.absent(params, "reduceOnly")
 
 
@@ -104,6 +109,7 @@ def _read_trigger(params: Params, head: Head, order: Conditional, working: Price
     if order.kind in _LIMIT_KINDS:
         order.price = read.number(params, "price")
         check_price(head.rules, order.price)
+        check_stop_limit(head.rules, order.price, order.trigger, buy=order.buy)
     else:
         read.absent(params, "price")
     if crossed(order, working):
@@ -123,6 +129,8 @@ def _read_trailing(params: Params, head: Head, order: Conditional, working: Pric
     if order.activated:
         return
     order.activate = read.number(params, "activatePrice")
+    if order.activate <= 0:
+        raise refusal(-4135)
     check_trigger(head.rules, order.activate)
     # A sell waits for a higher price, a buy for a lower one: activation that is already reached is refused.
     if order.activate >= working if order.buy else order.activate <= working:
@@ -133,8 +141,8 @@ def _check_book(core: Core, head: Head, order: Conditional) -> None:
     if core.books.resting_count() >= MAX_CONDITIONALS:
         raise refusal(-4045)
     if not order.close_position:
-        if not head.reducing and head.rules.status != "TRADING":
-            raise refusal(-4140)
+        if not head.reducing:
+            check_opening(head.rules)
         return
     if not _covered(core, order):
         raise refusal(-4509)
@@ -162,8 +170,10 @@ def _find(core: Core, params: Params, missing: int) -> Conditional:
 
 
 def cancel_algo_order(core: Core, params: Params) -> Payload:
-    """DELETE algoOrder; -2011 once it no longer waits for its trigger. The code in the answer is a string."""
+    """DELETE algoOrder; -4117 while it triggers, -2011 once it no longer waits. The code in the answer is a string."""
     order = _find(core, params, -2011)
+    if order.status == "TRIGGERING" and core.now - order.triggered_at < _TRIGGERING_MS:
+        raise refusal(-4117)
     if order.status != "NEW":
         raise refusal(-2011)
     move_conditional(core, order, "CANCELED")

@@ -64,7 +64,7 @@ def read_order(core: Core, params: Params) -> tuple[Order, SymbolRules]:
     read.choice(params, "type", REGULAR_KINDS, -1116)
     if read.flag(params, "closePosition"):
         raise refusal(-4136, kind, "true")
-    refuse_price_match(params)
+    refuse_price_match(params, kind)
     client_id = read.client_id(params, "newClientOrderId")
     if client_id is not None and core.books.open_by_client(client_id) is not None:
         raise refusal(-4116)
@@ -199,12 +199,14 @@ def modify_order(core: Core, params: Params) -> Payload:
     order = _find(core, params, -2013)
     rules = core.rules.symbols[order.symbol]
     if not order.open:
-        raise refusal(-2013)
+        raise refusal(-5024)
     if order.kind != "LIMIT":
         raise refusal(-5025)
     buy = read.choice(params, "side", {"BUY", "SELL"}, -1117) == "BUY"
     if buy != order.buy:
         raise refusal(-1130, "side")
+    if params.get("reduceOnly") and read.flag(params, "reduceOnly", -4062) != order.reduce_only:
+        raise refusal(-5047)
     quantity, price = read_quantity(params), read.number(params, "price")
     modify_id = read.integer(params, "modifyId", 0)
     if (quantity, price) == (order.quantity, order.price):

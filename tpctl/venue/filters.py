@@ -71,6 +71,15 @@ def check_percent_price(rules: SymbolRules, price: Price, mark: Price, *, buy: b
         raise refusal(-4024, trimmed(floor, rules.price_precision))
 
 
+def check_stop_limit(rules: SymbolRules, price: Price, trigger: Price, *, buy: bool) -> None:
+    """Refuse the limit price of a stop order too aggressive against its trigger: -4183 for a buy, -4184 for a sell."""
+    cap, floor = trigger * rules.percent_up, trigger * rules.percent_down
+    if buy and rules.percent_up and price > cap:
+        raise refusal(-4183, trimmed(rules.percent_up))
+    if not buy and rules.percent_down and price < floor:
+        raise refusal(-4184, trimmed(rules.percent_down))
+
+
 def check_market_price(rules: SymbolRules, best: Price, mark: Price, *, buy: bool) -> None:
     """Refuse (-4131) a market order whose counterparty's best price lies outside PERCENT_PRICE."""
     if (buy and rules.percent_up and best > mark * rules.percent_up) or (

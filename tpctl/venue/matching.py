@@ -25,7 +25,9 @@ from tpctl.venue.refusals import refusal
 from tpctl.venue.rulebook import SymbolRules
 from tpctl.venue.stream import push_account, push_order, push_trade
 
-_CLOSED_STATUSES = frozenset({"PENDING_TRADING", "CLOSE", "TRADING_HALT", "TRADING_CANCEL_ONLY"})
+# What the exchange says to every order of a symbol in these states, and to one that would open in the other states.
+_CLOSED_STATUSES = frozenset({"PENDING_TRADING", "TRADING_HALT", "TRADING_CANCEL_ONLY"})
+_SETTLED_STATUSES = frozenset({"CLOSE", "SETTLING", "DELIVERING", "DELIVERED"})
 _MILLION = 1_000_000
 
 
@@ -37,7 +39,7 @@ def is_reducing(hedge: bool, position_side: str, *, buy: bool, reduce_only: bool
 def place(core: Core, rules: SymbolRules, order: Order) -> None:
     """Check an order against position, margin and book, then let it in and execute what executes at once.
 
-    Raises `VenueError` (-1122, -2019, -2022, -2025, -2027, -4140, -5021, -5022) with nothing changed.
+    Raises `VenueError` (-1122, -2019, -2022, -2025, -2027, -4118, -4140, -4141, -5021, -5022) with nothing changed.
     """
     admit(core, rules, order)
     accept_order(core, order)
@@ -49,6 +51,8 @@ def admit(core: Core, rules: SymbolRules, order: Order) -> None:
     core.priced(order.symbol)
     if rules.status in _CLOSED_STATUSES:
         raise refusal(-1122)
+    if rules.status == "CLOSE":
+        raise refusal(-4141)
     if rules.max_orders and len(core.books.open_orders(order.symbol)) >= rules.max_orders:
         raise refusal(-2025)
     closable = core.account.holding(order.symbol, order.position_side).closable(buy=order.buy)
@@ -72,7 +76,8 @@ def _admit_reducing(core: Core, order: Order, closable: Quantity) -> None:
             ZERO,
         )
         if committed + order.quantity > closable:
-            raise refusal(-2022)
+            # Too large by itself, or only together with what rests already.
+            raise refusal(-4118 if order.quantity <= closable else -2022)
     elif order.quantity > closable:
         # One-way reduce-only orders shrink to the position; hedge mode refuses to close more than there is.
         if core.account.hedge:
@@ -81,8 +86,7 @@ def _admit_reducing(core: Core, order: Order, closable: Quantity) -> None:
 
 
 def _admit_opening(core: Core, rules: SymbolRules, order: Order, closable: Quantity) -> None:
-    if rules.status != "TRADING":
-        raise refusal(-4140)
+    check_opening(rules)
     opening = order.quantity - closable
     price = order.price or core.touch(rules, buy=order.buy)
     leverage = core.account.leverage(order.symbol)
@@ -92,6 +96,12 @@ def _admit_opening(core: Core, rules: SymbolRules, order: Order, closable: Quant
     needed = opening * price / leverage + opening * price * core.terms.taker_fee
     if needed > balances(core).available:
         raise refusal(-2019)
+
+
+def check_opening(rules: SymbolRules) -> None:
+    """Refuse (-4140, -4141) an opening order of a symbol that is not trading."""
+    if rules.status != "TRADING":
+        raise refusal(-4141 if rules.status in _SETTLED_STATUSES else -4140)
 
 
 def _check_time_in_force(core: Core, rules: SymbolRules, order: Order) -> None:

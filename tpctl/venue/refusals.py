@@ -57,25 +57,35 @@ MESSAGES: Final[dict[int, str]] = {
     -4082: "Invalid number of batch place orders.",
     -4116: "ClientOrderId is duplicated.",
     -4117: "Stop order is triggering, please don't modify or cancel.",
+    -4118: "ReduceOnly Order Failed. Please check your existing position and open orders",
     -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
     -4130: "An open stop or take profit order with GTE and closePosition in the direction is existing.",
     -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
+    -4135: "Invalid activation price",
     -4136: "Target strategy invalid for orderType '{}',closePosition '{}'",
     -4137: "Quantity must be zero with closePosition equals true",
+    -4138: "Reduce only must be true with closePosition equals true",
     -4140: "Invalid symbol status for opening position.",
+    -4141: "Symbol is closed.",
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
     -4164: "Order's notional must be no smaller than {} (unless you choose reduce only).",
+    -4183: "Limit price can't be higher than {} of stop price.",
+    -4184: "Limit price can't be lower than {} of stop price.",
     -4500: "Invalid algoType.",
     -4509: "Time in Force (TIF) GTE can only be used with open positions. Please ensure that positions are available.",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected. "
     "The order will not be recorded in the order history",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "
     "The order will not be recorded in the order history",
+    -5024: "Order status does not allow a modification.",
     -5025: "Only limit order is supported.",
     -5027: "No need to modify the order.",
     -5037: "Invalid price match.",
+    -5038: "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT",
     -5040: "The goodTillDate timestamp must be greater than the current time plus 600 seconds "
     "and smaller than 253402300799000",
+    -5041: "No depth matches this BBO order",
+    -5047: "The reduceOnly of the request conflicts with that of the order.",
 }
 
 

@@ -17,6 +17,10 @@ CONDITIONAL_KINDS = frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFI
 REGULAR_KINDS = frozenset({"LIMIT", "MARKET"})
 LIFETIMES = frozenset({"GTC", "IOC", "FOK", "GTX", "GTD"})
 
+# Without OPPONENT_10 and OPPONENT_20, which went on 2025-10-23 (binance-usdm 2.1).
+_PRICE_MATCHES = frozenset({"OPPONENT", "OPPONENT_5", "QUEUE", "QUEUE_5", "QUEUE_10", "QUEUE_20"})
+_PRICED_KINDS = frozenset({"LIMIT", "STOP", "TAKE_PROFIT"})
+
 _GTD_LEAD_MS = 600_000
 _GTD_LIMIT_MS = 253_402_300_799_000
 
@@ -67,10 +71,19 @@ def read_quantity(params: Params) -> Quantity:
     return read.number(params, "quantity")
 
 
-def refuse_price_match(params: Params) -> None:
-    """Refuse (-5037) a price match: the twin has no depth to match against, as the exchange says of a thin book."""
-    if params.get("priceMatch", "NONE") not in {"", "NONE"}:
+def refuse_price_match(params: Params, kind: str) -> None:
+    """Refuse a price match: unknown (-5037), of a type without price (-5038), with a price (-1128).
+
+    Any other is refused too (-5041): the twin has no depth to match against, as the exchange says of a thin book.
+    """
+    match = params.get("priceMatch", "")
+    if match in {"", "NONE"}:
+        return
+    if match not in _PRICE_MATCHES:
         raise refusal(-5037)
+    if kind not in _PRICED_KINDS:
+        raise refusal(-5038)
+    raise refusal(-1128 if params.get("price") else -5041)
 
 
 def new_client_id(core: Core) -> str:

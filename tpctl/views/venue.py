@@ -17,6 +17,7 @@ def tell_addresses(
     data = {
         "rest": f"{url}/fapi",
         "stream": stream,
+        "websocket_api": f"{stream}/ws-fapi/v1",
         "key": key,
         "secret": key,
         "speed": str(status["speed"]),
@@ -30,6 +31,7 @@ def tell_addresses(
         out.write(f"  watch it           tpctl watch --venue {url}\n")
         out.write(f"  REST base          {data['rest']}\n")
         out.write(f"  websocket base     {stream}/market, /public, /private\n")
+        out.write(f"  websocket API      {data['websocket_api']}\n")
         out.write(f"  API key and secret {key}\n")
         if data["faults"]:
             named = ", ".join(data["faults"]) if len(data["faults"]) <= _NAMED else f"{len(data['faults'])} of them"

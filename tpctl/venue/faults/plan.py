@@ -44,6 +44,11 @@ _BREAKS: Final[tuple[tuple[LinkKind, Link], ...]] = (
     ("close", "private"),
     ("close", "both"),
 )
+_UNKNOWN: Final = (
+    (-1006, "An unexpected response was received from the message bus. Execution status unknown."),
+    (-1001, "Internal error; unable to process your request. Please try again."),
+    (-1000, "An unknown error occurred while processing the request."),
+)
 _ACTS: Final = tuple(kind.name for kind in CATALOG.values() if kind.seam in {Seam.EXCHANGE, Seam.HAND})
 
 
@@ -157,7 +162,7 @@ class FaultPlan:
         if strikes("unknown"):
             numbers = dice.of("unknown")
             executes = numbers.random() < 0.5
-            answer = _unknown(numbers.randrange(3))
+            answer = _unknown(numbers.randrange(3), at)
             dice.tell("executed" if executes else "not executed")
         lost, garbled = strikes("lost-after"), strikes("garbled")
         if not faults and not (placing or path in _POSITIONS):
@@ -264,12 +269,13 @@ class FaultPlan:
         return tuple(found)
 
 
-def _unknown(which: int) -> Canned:
+def _unknown(which: int, at: Millis) -> Canned:
     if which == 0:
         return Canned(503, 0, "Unknown error, please check your request or try again later.")
     if which == 1:
         return Canned(408, -1007, "Timeout waiting for response from backend server. Send status unknown.")
-    return Canned(503, -1006, "An unexpected response was received from the message bus. Execution status unknown.")
+    code, text = _UNKNOWN[at % len(_UNKNOWN)]
+    return Canned(503, code, text)
 
 
 def _older(row: dict[str, Any], share: float) -> dict[str, Any]:
