@@ -23,8 +23,10 @@ from tpctl.cli.trail_what_if import what_if_row
 from tpctl.engine.memory import position_row
 from tpctl.exits.episode import Episode, OrderState
 from tpctl.exits.errors import ExitCode
+from tpctl.exits.events import Requested
 from tpctl.exits.ids import Role
 from tpctl.exits.model import NoteKind, Policy, Regime
+from tpctl.exits.requests import Request, StopToBreakeven, TrailNow
 from tpctl.exits.rules import ExitRules, TrailRules
 from tpctl.exits.trail_styles import Style
 from tpctl.exits.units import Ratio
@@ -432,6 +434,57 @@ def test_a_note_that_says_less_leaves_its_inputs_unavailable(stage: Stage) -> No
 
     assert type(dict(only.inputs)["peak"]).__name__ == "Unavailable"
     assert only.before == moved.data["from"]
+
+
+def test_a_trail_that_follows_the_atr_is_explained_by_the_range() -> None:
+    stage = _hung()
+    stage.context = replace(stage.context, atr=Decimal("0.01"))
+    stage.move({"XRPUSDT": "2.45"}, after_ms=601_000)
+    stage.move({"XRPUSDT": "2.45"})
+    move = explained([*enumerate(stage.notes, 1)], {})[-1]
+
+    inputs = dict(move.inputs)
+    assert (move.cause, inputs["ATR"], inputs["ATR multiple"]) == ("trail", Decimal("0.01"), Decimal(3))
+    assert move.alternative.startswith("with the callback left at 2.5%: no move")
+
+
+def test_where_a_trail_that_follows_the_atr_stands_is_shown_with_what_bounds_it() -> None:
+    episode = _hung().episode(XRP_LONG)
+    row = trail_row(episode, episode.mark_at, TrailRules(style="atr"))
+
+    shown = [value.show() for value in (row.original, row.callback, row.scheduled) if isinstance(value, Ratio)]
+    assert shown == ["2.50%", "2.50%", "5.00%"]
+    assert [str(each.callback) for each in row.schedule] == ["5%", "3.75%", "2.5%", "1.5%", "1%"]
+    assert "3atr at an ATR of 0.02 behind 2.46" in row.reason
+
+
+def _hung() -> Stage:
+    """Return a stage whose trail hangs three ranges of 0.02 behind the best price of 2.46."""
+    stage = Stage({"XRPUSDT": "2.4"}, rules=ExitRules(trail=TrailRules(style="atr")))
+    stage.context = replace(stage.context, atr=Decimal("0.02"))
+    stage.start()
+    stage.open()
+    stage.move({"XRPUSDT": "2.4"}, after_ms=301_000)
+    stage.go("2.46", "2.46")
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("request_", "cause", "rule"),
+    [(StopToBreakeven(), "request", "asked for by"), (TrailNow(Ratio.percent("0.5")), "trail", "the best price less")],
+)
+def test_what_was_asked_for_is_explained_as_such(request_: Request, cause: str, rule: str) -> None:
+    stage = Stage({"XRPUSDT": "2.4"})
+    stage.start()
+    stage.open()
+    stage.go("2.42")
+    stage.hear(Requested(stage.now, XRP_LONG, "1", "test", request_))
+    move = explained([*enumerate(stage.notes, 1)], {})[-1]
+
+    assert (move.cause, move.rule[: len(rule)]) == (cause, rule)
+    assert move.reason.startswith("asked for: ")
+    if cause == "trail":
+        assert dict(move.inputs)["callback"] == Ratio.percent("0.5")
 
 
 def test_past_lives_are_told_when_asked_for(stage: Stage) -> None:

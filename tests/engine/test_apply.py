@@ -52,6 +52,20 @@ def test_a_plan_is_read_back_as_it_was(side: PositionSide) -> None:
     assert found.mark == D("0.5")
 
 
+def test_a_trail_that_follows_the_atr_is_read_back_as_one() -> None:
+    sheet = planned(held())
+    assert sheet.plan.trail is not None
+    trail = replace(sheet.plan.trail, atr_multiple=D("2.5"))
+    content = json.loads(document(replace(sheet, plan=replace(sheet.plan, trail=trail))))
+
+    (found,) = read_plan(json.dumps(content).encode(), "plan.json").plans
+    del content["data"]["plans"][0]["trail"]["atr_multiple"]
+    (older,) = read_plan(json.dumps(content).encode(), "plan.json").plans
+
+    assert found.plan.trail == trail
+    assert older.plan.trail == replace(trail, atr_multiple=None)
+
+
 def test_a_plan_whose_levels_were_tampered_with_cannot_be_read() -> None:
     content = json.loads(document(planned(held())))
     content["data"]["plans"][0]["stop"]["trigger"] = "0.6"

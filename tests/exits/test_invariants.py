@@ -20,7 +20,7 @@ from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceStop, PlaceTakePr
 from tpctl.exits.model import NoteKind, PositionKey
 from tpctl.exits.quiet import catch_up
 from tpctl.exits.requests import CloseAll, Rearm, Reduce, Request, StopToBreakeven, TightenStop, TrailNow
-from tpctl.exits.rules import ExecutionRules, ExitRules, RatchetStyle
+from tpctl.exits.rules import ExecutionRules, ExitRules, RatchetStyle, TrailRules, TrailStyle
 from tpctl.exits.units import Ratio
 from tpctl.venue.venue import Terms, Venue, VenueError
 
@@ -348,8 +348,9 @@ class Walk:
         self.stage.wait(35_000)
 
 
+RATCHETS = ["previous_tp", "breakeven", "moving_target", "percent_below_trigger", "percent_below_highest"]
 prices = st.tuples(st.just("price"), st.integers(-30, 30) | st.sampled_from([-120, -60, 60, 120]))
-waits = st.tuples(st.just("wait"), st.sampled_from([1_000, 3_000, 9_000]))
+waits = st.tuples(st.just("wait"), st.sampled_from([1_000, 3_000, 9_000, 40_000]))
 acts = st.tuples(
     st.just("act"),
     st.sampled_from(["open", "open", "add", "half", "close", "flip", "leverage"]),
@@ -383,6 +384,8 @@ moves = st.lists(
 
 def walk(drawn: list[tuple[object, ...]], *, side: str, hedge: bool, rules: ExitRules, terms: Terms | None) -> None:
     stage = Stage({SYMBOL: "2.5"}, hedge=hedge, rules=rules, terms=terms)
+    # An average range that is another one at every reading.
+    stage.context_of = lambda _: replace(stage.context, atr=Decimal(5 + stage.now // 1_000 % 40) / 1000)  # type: ignore[method-assign]
     witness = Witness(stage)
     run = Walk(stage)
     stage.start()
@@ -404,7 +407,8 @@ def walk(drawn: list[tuple[object, ...]], *, side: str, hedge: bool, rules: Exit
     hedge=st.booleans(),
     software=st.booleans(),
     skip=st.booleans(),
-    ratchet=st.sampled_from(["previous_tp", "moving_target", "percent_below_trigger", "percent_below_highest"]),
+    ratchet=st.sampled_from(RATCHETS),
+    style=st.sampled_from(["tiered", "percent", "atr", "atr"]),
     thin=st.booleans(),
 )
 def test_invariants_hold_on_random_walks(
@@ -415,10 +419,12 @@ def test_invariants_hold_on_random_walks(
     software: bool,
     skip: bool,
     ratchet: RatchetStyle,
+    style: TrailStyle,
     thin: bool,
 ) -> None:
     execution = ExecutionRules(
         take_profit="software" if software else "resident", if_crossed="skip" if skip else "take", ratchet=ratchet
     )
     terms = Terms(depth=Decimal(900)) if thin else None
-    walk(drawn, side=side, hedge=hedge, rules=ExitRules(execution=execution), terms=terms)
+    trail = TrailRules(style=style, activation=Ratio.percent("0.5"), min_age_ms=20_000, atr_interval_ms=60_000)
+    walk(drawn, side=side, hedge=hedge, rules=ExitRules(execution=execution, trail=trail), terms=terms)

@@ -13,7 +13,7 @@ from tpctl.exits.instrument import Bracket, Instrument, PositionSide, Unavailabl
 from tpctl.exits.ladder import one_line
 from tpctl.exits.model import Context, MarginMode, Plan, Policy, PositionKey, Regime, RiskReadings
 from tpctl.exits.planner import PlanRequest, plan_exits
-from tpctl.exits.rules import ExecutionRules, ExitRules, LadderRules, ProfileRules, StopRules
+from tpctl.exits.rules import ExecutionRules, ExitRules, LadderRules, ProfileRules, StopRules, TrailRules
 from tpctl.exits.stops import AtrMultiple
 from tpctl.exits.units import Ratio
 
@@ -529,7 +529,38 @@ def test_stop_and_trail_in_atr() -> None:
 
     assert plan.stop_distance == pct("1.6")
     assert plan.trail is not None
-    assert plan.trail.callback == pct("1.2")
+    assert (plan.trail.callback, plan.trail.atr_multiple) == (pct("1.2"), Decimal("1.5"))
+
+
+def test_the_atr_style_hangs_the_policys_trail_within_the_callbacks_bounds() -> None:
+    rules = replace(RULES, trail=TrailRules(style="atr"))
+
+    hung = plan_exits(request(context=context(atr=Decimal("0.02"))), rules)
+    wild = plan_exits(request(context=context(atr=Decimal("0.2"))), rules)
+    by_hand = plan_exits(request(trail=pct("1"), context=context(atr=Decimal("0.02"))), rules)
+
+    assert [plan.trail and (plan.trail.callback, plan.trail.atr_multiple) for plan in (hung, wild, by_hand)] == [
+        (pct("2.4"), Decimal(3)),
+        (pct("5"), Decimal(3)),
+        (pct("1"), None),
+    ]
+    (reason,) = [reason for reason in hung.reasons if reason.code == "atr_trail"]
+    assert (reason.text, reason.before, reason.after) == ("trail of 3atr at an hourly ATR of 0.02", "2%", "2.4000%")
+
+
+def test_the_percent_style_flattens_the_schedule_of_any_policy() -> None:
+    rules = replace(RULES, trail=TrailRules(style="percent"))
+    plan = plan_exits(request(policy=Policy.STATIC, context=context(regime=Regime.TRENDING)), rules)
+
+    assert plan.trail is not None
+    assert plan.trail.schedule == ((plan.trail.activation, Decimal(1)),)
+
+
+def test_a_profile_without_a_trail_gets_none_by_any_style() -> None:
+    for style in ("tiered", "percent", "atr"):
+        rules = replace(RULES, trail=TrailRules(style=style))
+        asked = request(policy=Policy.STATIC, context=context(regime=Regime.RANGING, atr=Decimal("0.02")))
+        assert plan_exits(asked, rules).trail is None
 
 
 def test_liquidation_is_computed_from_wallet_and_brackets() -> None:

@@ -274,6 +274,7 @@ def test_ratchet_rounds_tighter() -> None:
 @pytest.mark.parametrize(
     ("rules", "levels"),
     [
+        (ExecutionRules(ratchet="breakeven"), ("50000", "50000", "50000")),
         (ExecutionRules(ratchet="moving_target"), ("50000", "51000", "52000")),
         (ExecutionRules(ratchet="moving_target", ratchet_targets_back=2), (None, "50000", "51000")),
         (ExecutionRules(ratchet="percent_below_trigger", ratchet_percent=pct("2")), ("49980", "50960", "51940")),
@@ -334,7 +335,9 @@ def test_atr_distance_needs_an_atr() -> None:
 @given(
     side=st.sampled_from(PositionSide),
     steps=st.lists(st.integers(1, 500), min_size=1, max_size=5),
-    ratchet=st.sampled_from(["previous_tp", "moving_target", "percent_below_trigger", "percent_below_highest"]),
+    ratchet=st.sampled_from(
+        ["previous_tp", "breakeven", "moving_target", "percent_below_trigger", "percent_below_highest"]
+    ),
     back=st.integers(1, 3),
     tick=st.sampled_from(["0.1", "0.05", "1", "25"]),
 )

@@ -7,11 +7,19 @@ from test_trailing import ETH, LONG, SHORT, pct
 
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import PositionSide, Unavailable
-from tpctl.exits.model import PositionKey
+from tpctl.exits.model import PositionKey, Trail
 from tpctl.exits.rules import ExecutionRules, TrailRules
 from tpctl.exits.stops import AtrMultiple, StopSpec, ratchet_stop
-from tpctl.exits.trail_styles import Style, Targets, chandelier_callback, chandelier_rearm, style_terms, targets_at
-from tpctl.exits.trailing import native_limit
+from tpctl.exits.trail_styles import (
+    Style,
+    Targets,
+    chandelier_callback,
+    follow,
+    style_terms,
+    targets_at,
+    widest_callback,
+)
+from tpctl.exits.trailing import Rearm, native_limit
 from tpctl.exits.units import Ratio
 
 D = Decimal
@@ -114,34 +122,92 @@ def test_the_chandelier_hangs_k_atrs_off_the_peak_within_the_callbacks_bounds(at
         assert abs(callback.of(peak) - 3 * atr) < D("1e-20")
 
 
+def hung(style: Style = Style.ATR, chandelier: str | None = None) -> Trail:
+    """Return the trail of a chandelier of three ATRs, on the default schedule."""
+    terms = style_terms(
+        style,
+        THREE,
+        activation=pct("2"),
+        rungs=None,
+        limits=LIMITS,
+        execution=ExecutionRules(),
+        chandelier=None if chandelier is None else pct(chandelier),
+    )
+    assert terms.trail is not None
+    return terms.trail
+
+
 @pytest.mark.parametrize(
     ("current", "atr", "times", "callback", "changed", "words"),
     [
-        (None, D(20), (0, None), "2", True, "Callback 2.00%: 3atr at an ATR of 20 behind 3000"),
-        (None, Unavailable("too few"), (0, None), "5", False, "the ATR is unavailable (too few)"),
+        ("2", Unavailable("too few"), (10**6, None), "2", False, "the ATR is unavailable (too few)"),
         ("2", D(20), (10**6, None), "2", False, "asks for it"),
-        ("1", D(20), (10**6, None), "2", True, "Callback 1.00% → 2.00%"),
+        ("1", D(20), (10**6, None), "2", True, "Callback 1.00% → 2.00%: 3atr at an ATR of 20 behind 3000"),
         ("3", D(20), (10**6, None), "2", True, "Callback 3.00% → 2.00%"),
         ("1", D(20), (299_999, None), "1", False, "changes start at 300 s"),
         ("1", D(20), (10**6, 29_999), "1", False, "changes are 30 s apart"),
-        ("1.9", D(20), (10**6, None), "1.9", False, "not more than 10% of it"),
+        ("1.9", D(20), (10**6, None), "1.9", False, "asks for 2.00%, not more than 10% of it away"),
     ],
 )
 def test_the_chandelier_follows_the_atr_with_the_spacing_of_a_rearm(  # noqa: PLR0917 - one parameter per fact
-    current: str | None,
+    current: str,
     atr: Decimal | Unavailable,
     times: tuple[int, int | None],
     callback: str,
     changed: bool,
     words: str,
 ) -> None:
-    held = None if current is None else pct(current)
-    answer = chandelier_rearm(
-        THREE, held, D(3000), atr, position_age_ms=times[0], since_change_ms=times[1], limits=LIMITS
+    answer = follow(
+        hung(), pct(current), D(3000), pct("4"), atr, position_age_ms=times[0], since_change_ms=times[1], limits=LIMITS
     )
 
     assert (answer.callback, answer.changed) == (pct(callback), changed)
     assert words in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("profit", "widest"), [("1", "5"), ("2", "5"), ("5", "3.75"), ("10", "2.5"), ("15", "1.5"), ("25", "1")]
+)
+def test_the_schedule_bounds_the_chandelier(profit: str, widest: str) -> None:
+    """A market so wild that three ranges are 30 % of the price: the callback is what the profit allows."""
+    age = {"position_age_ms": 10**6, "since_change_ms": None, "limits": LIMITS}
+
+    wild = follow(hung(), pct("0.5"), D(3000), pct(profit), D(300), **age)
+    unread = follow(hung(), pct("5"), D(3000), pct(profit), Unavailable("too few"), **age)
+
+    assert (wild.callback, unread.callback) == (pct(widest), pct(widest))
+    assert f"at most {pct(widest).show()} at a profit of {pct(profit).show()}" in wild.reason
+    assert follow(hung(), wild.callback, D(3000), pct(profit), D(300), **age).changed is False
+
+
+@given(
+    st.decimals(D("0.05"), D(5), places=3),
+    st.decimals(D("0.01"), D(500), places=2),
+    st.decimals(D(0), D(40), places=1),
+)
+def test_asking_the_chandelier_again_changes_nothing(current: Decimal, atr: Decimal, profit: Decimal) -> None:
+    def ask(callback: Ratio) -> Rearm:
+        return follow(
+            hung(),
+            callback,
+            D(3000),
+            Ratio(profit / 100),
+            atr,
+            position_age_ms=10**6,
+            since_change_ms=None,
+            limits=LIMITS,
+        )
+
+    first = ask(Ratio(current / 100))
+
+    assert ask(first.callback).callback == first.callback
+    if first.changed:
+        assert LIMITS.min_callback <= first.callback <= widest_callback(hung(), Ratio(profit / 100), LIMITS)
+
+
+def test_a_chandelier_begins_with_the_range_at_entry_or_the_configured_callback() -> None:
+    assert hung(chandelier="1.8").callback == pct("1.8")
+    assert hung().callback == LIMITS.callback
 
 
 @pytest.mark.parametrize(("callback", "fits"), [("0.09", False), ("0.1", True), ("20", True), ("20.1", False)])

@@ -26,12 +26,15 @@ from tpctl.views.trail_story import Input, StopMove
 # How the reducer words a move of the trail; a test holds the two together.
 _TRAILED = re.compile(r"trail (?P<callback>[0-9.]+%) behind the best (?P<peak>[0-9.]+)(?:: (?P<change>Callback .*))?")
 _CHANGED = re.compile(r"Callback (?P<before>[0-9.]+%) → (?P<after>[0-9.]+%): ")
+_HUNG = re.compile(r"(?P<multiple>[0-9.]+)atr at an ATR of (?P<atr>[0-9.]+)")
+_ASKED = "asked for: "
 _UNSAID = Unavailable("the note does not say")
 
 _RULES = {
     "plan": "the plan's stop distance from entry, on the tick toward it (exit-rules 6)",
     "ratchet": "after TP1 to breakeven, after TPn to TPn-1, or as the configured ratchet says (exit-rules 8)",
     "trail": "the best price less the callback, moved on a re-arm or when the gain is worth an order (exit-rules 9)",
+    "request": "asked for by an operator or another process: only ever tighter, never past the market",
     "stop": "the stop must come before liquidation (exit-rules 6)",
 }
 
@@ -176,7 +179,7 @@ def _moved(life: _Life, seq: int, note: Note, instrument: Instrument | None) -> 
     if after is None:
         return life
     trail = note.kind is NoteKind.TRAIL_MOVED
-    cause = "trail" if trail else ("ratchet" if note.reason.startswith("TP") else "stop")
+    cause = "trail" if trail else _cause(note.reason)
     inputs: list[tuple[str, Input]] = [("mark", _or_unsaid(_decimal(note.data, "mark")))]
     inputs.append(("entry", _or_unsaid(life.entry)))
     alternative = _left_alone(life, before, after)
@@ -184,6 +187,8 @@ def _moved(life: _Life, seq: int, note: Note, instrument: Instrument | None) -> 
         more, otherwise = _trailed(life, note, before, instrument)
         inputs += more
         alternative = otherwise or alternative
+    elif cause == "request":
+        inputs.append(("breakeven", _or_unsaid(life.breakeven)))
     elif cause == "ratchet":
         inputs.append(("take-profits filled", len(life.legs)))
         if life.legs:
@@ -208,11 +213,17 @@ def _moved(life: _Life, seq: int, note: Note, instrument: Instrument | None) -> 
     return replace(life, stop=after, moves=(*life.moves, move))
 
 
+def _cause(reason: str) -> str:
+    if reason.startswith(_ASKED):
+        return "request"
+    return "ratchet" if reason.startswith("TP") else "stop"
+
+
 def _trailed(
     life: _Life, note: Note, before: Price | None, instrument: Instrument | None
 ) -> tuple[list[tuple[str, Input]], str | None]:
     """Return the trail's inputs as its note tells them, and where the callback before would have held the stop."""
-    said = _TRAILED.match(note.reason)
+    said = _TRAILED.match(note.reason.removeprefix(_ASKED))
     if said is None:
         return [("peak", _UNSAID), ("callback", _UNSAID)], None
     peak, callback = Decimal(said["peak"]), Ratio.parse(said["callback"])
@@ -220,6 +231,9 @@ def _trailed(
     sign = life.key.side.sign
     if life.entry is not None:
         inputs.append(("peak profit", Ratio(sign * (peak - life.entry) / life.entry)))
+    hung = _HUNG.search(said["change"] or "")
+    if hung is not None:
+        inputs += [("ATR", Decimal(hung["atr"])), ("ATR multiple", Decimal(hung["multiple"]))]
     changed = _CHANGED.match(said["change"] or "")
     if changed is None:
         return inputs, None

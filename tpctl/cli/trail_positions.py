@@ -15,7 +15,6 @@ from tpctl.cli.trail_options import TrailOptions
 from tpctl.cli.trail_what_if import (
     asleep,
     distance_to,
-    rearm_limits,
     schedule_rows,
     scheduled_callback,
 )
@@ -26,7 +25,8 @@ from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import PositionKey, Trail
 from tpctl.exits.partials import PartialLevel, partial_levels
 from tpctl.exits.rules import TrailRules
-from tpctl.exits.trailing import Rearm, native_limit, peak_profit, reached_row, rearm, trail_stop
+from tpctl.exits.trail_styles import follow, schedule_base
+from tpctl.exits.trailing import Rearm, native_limit, peak_profit, reached_row, trail_stop
 from tpctl.exits.units import Millis, Price, Ratio
 from tpctl.settings.load import load
 from tpctl.settings.schema import Env, Settings
@@ -126,8 +126,9 @@ def trail_row(episode: Episode, now: Millis, rules: TrailRules) -> TrailRow:
     if trail is not None and peak is not None and isinstance(profit, Ratio):
         change = _decide(episode, trail, profit, now, rules)
         next_callback, changed, reason = change.callback, change.changed, change.reason
-        schedule = schedule_rows(trail.callback, profit, trail.schedule, rules)
-        scheduled = scheduled_callback(trail.callback, profit, rules, trail.schedule)
+        base = schedule_base(trail, rules)
+        schedule = schedule_rows(base, profit, trail.schedule, rules)
+        scheduled = scheduled_callback(base, profit, rules, trail.schedule)
         limit = native_limit(change.callback)
         trigger = Unavailable("the trail has not started")
         if profit >= trail.activation and episode.instrument is not None:
@@ -171,13 +172,16 @@ def _decide(episode: Episode, trail: Trail, profit: Ratio, now: Millis, rules: T
         return Rearm(callback, False, f"Callback stays {callback}: the position is being closed", row)
     if profit < trail.activation:
         return asleep(callback, trail.activation, profit, row)
-    return rearm(
-        trail.callback,
+    assert episode.peak is not None  # noqa: S101 - there is a profit
+    return follow(
+        trail,
         callback,
+        episode.peak,
         profit,
+        Unavailable("it was not read") if episode.context is None else episode.context.atr,
         position_age_ms=now - episode.opened_at,
         since_change_ms=None if episode.callback_at is None else now - episode.callback_at,
-        **{**rearm_limits(rules), "schedule": trail.schedule},
+        limits=rules,
     )
 
 

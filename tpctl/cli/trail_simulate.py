@@ -19,9 +19,9 @@ from tpctl.exits.model import PositionKey, WorkingType
 from tpctl.exits.partials import PartialLevel, partial_levels
 from tpctl.exits.quantize import round_stop
 from tpctl.exits.rules import ExitRules
-from tpctl.exits.stops import StopSpec, parse_distance
+from tpctl.exits.stops import AtrMultiple, StopSpec
 from tpctl.exits.trail_replay import Replay, Setup, Step, replay_trail
-from tpctl.exits.trail_styles import Style, StyleTerms, style_terms, targets_at
+from tpctl.exits.trail_styles import Style, StyleTerms, chandelier_callback, schedule_base, style_terms, targets_at
 from tpctl.exits.trailing import native_limit, peak_profit
 from tpctl.exits.units import ONE, ZERO, Millis, Price, Ratio
 from tpctl.market.bars import HOUR_MS, Bar, Candles, fold_bars
@@ -35,7 +35,6 @@ from tpctl.views.trail_chart import Column
 from tpctl.views.trail_story import ReplayStory, replay_record, replay_text
 
 _DEFAULT_TARGETS = (Ratio.percent("1.5"), Ratio.percent("2.5"), Ratio.percent("4"))
-_DEFAULT_ATR = "3atr"
 # Taker on both sides at base rates (binance-usdm 4.8), for a breakeven that nets zero.
 _TAKER_FEE = Ratio.percent("0.05")
 _ATR_PERIODS = 14
@@ -54,10 +53,13 @@ def run_simulation(options: TrailOptions, asked: Simulation, now: Millis) -> Exi
     candles = _candles(asked, symbol)
     bars, before = _split(candles, symbol, asked)
     instrument = _instrument(symbol, asked, settings, now)
-    setup = _setup(options.what_if, asked, settings.exits, instrument, bars[0])
-    readings = _Readings(before, bars, asked.atr_bar_ms or max(HOUR_MS, candles.interval_ms), candles.interval_ms)
+    readings = None
+    if asked.style is StyleName.ATR:
+        readings = _Readings(before, bars, asked.atr_bar_ms or max(HOUR_MS, candles.interval_ms), candles.interval_ms)
+    first_atr = _NO_ATR if readings is None else readings.at(bars[0].at)
+    setup = _setup(options.what_if, asked, settings.exits, instrument, bars[0], first_atr)
     follow = asked.follow or WorkingType.LAST
-    path = _Path(bars, candles.interval_ms, instrument.tick, follow, readings if setup.terms.atr else None)
+    path = _Path(bars, candles.interval_ms, instrument.tick, follow, readings)
     replay = replay_trail(setup, path)
     story = ReplayStory(
         replay=replay,
@@ -183,7 +185,9 @@ def _split(candles: Candles, symbol: str, asked: Simulation) -> tuple[Sequence[B
     return bars[first:], bars[:first]
 
 
-def _setup(what_if: WhatIf, asked: Simulation, rules: ExitRules, instrument: Instrument, first: Bar) -> Setup:
+def _setup(
+    what_if: WhatIf, asked: Simulation, rules: ExitRules, instrument: Instrument, first: Bar, atr: Price | Unavailable
+) -> Setup:
     side = what_if.side or PositionSide.LONG
     key = PositionKey(instrument.symbol, side)
     entry = what_if.entry or bar_prices(first, instrument.tick)[0]
@@ -192,27 +196,38 @@ def _setup(what_if: WhatIf, asked: Simulation, rules: ExitRules, instrument: Ins
     if side.sign * (entry - stop) < instrument.tick:
         raise UsageError(f"stop '{distance}' is less than a tick from entry", "give a wider --stop")
     try:
-        terms = _terms(what_if, asked, rules, instrument, key, entry)
+        terms = _terms(what_if, asked, rules, instrument, key, entry, atr)
     except InputsError as error:
         raise UsageError(error.message, error.hint) from None
     return Setup(key, instrument, entry, first.at, stop, terms)
 
 
 def _terms(
-    what_if: WhatIf, asked: Simulation, rules: ExitRules, instrument: Instrument, key: PositionKey, entry: Price
+    what_if: WhatIf,
+    asked: Simulation,
+    rules: ExitRules,
+    instrument: Instrument,
+    key: PositionKey,
+    entry: Price,
+    atr: Price | Unavailable,
 ) -> StyleTerms:
     style = Style(asked.style.value)
+    distance = _distance(what_if, style, rules)
+    chandelier = None
+    if isinstance(distance, AtrMultiple) and not isinstance(atr, Unavailable):
+        chandelier = chandelier_callback(entry, atr, distance, rules.trail)
     rungs = None
     if style.climbs:
         fee = _TAKER_FEE if rules.execution.breakeven == "net" else None
         rungs = targets_at(instrument, key, entry, asked.targets or _DEFAULT_TARGETS, fee=fee)
     return style_terms(
         style,
-        _distance(what_if, style, rules),
+        distance,
         activation=what_if.activation or rules.trail.activation,
         rungs=rungs,
         limits=rules.trail,
         execution=rules.execution,
+        chandelier=chandelier,
     )
 
 
@@ -220,7 +235,7 @@ def _distance(what_if: WhatIf, style: Style, rules: ExitRules) -> StopSpec:
     if what_if.callback is not None:
         return what_if.callback
     if style is Style.ATR:
-        return parse_distance(_DEFAULT_ATR, "callback")
+        return AtrMultiple(rules.trail.atr_multiple)
     return rules.execution.ratchet_percent if style.climbs else rules.trail.callback
 
 
@@ -289,13 +304,11 @@ def _row(what_if: WhatIf, replay: Replay) -> TrailRow:
     scheduled: Ratio | Unavailable = Unavailable("the style has no schedule")
     schedule: tuple[ScheduleRow, ...] = ()
     callback: Ratio | Unavailable = Unavailable("the style has no callback")
-    if trail is not None and setup.terms.atr is None:
-        original = trail.callback
-        scheduled = scheduled_callback(trail.callback, profit, limits, trail.schedule)
-        schedule = schedule_rows(trail.callback, profit, trail.schedule, limits)
+    if trail is not None:
+        original, base = trail.callback, schedule_base(trail, limits)
+        scheduled = scheduled_callback(base, profit, limits, trail.schedule)
+        schedule = schedule_rows(base, profit, trail.schedule, limits)
         callback = replay.callback or trail.callback
-    elif trail is not None:
-        callback = replay.callback or Unavailable("the trail did not start")
     at = replay.last.at
     return TrailRow(
         symbol=setup.key.symbol,

@@ -116,7 +116,14 @@ def _leg(row: Mapping[str, Any]) -> Leg:
 
 def _trail(row: Mapping[str, Any]) -> Trail:
     schedule = tuple((Ratio(_number(step, "profit")), _number(step, "factor")) for step in row["schedule"])
-    return Trail(Ratio(_number(row, "callback")), Ratio(_number(row, "activation")), schedule, _number(row, "fraction"))
+    return Trail(
+        callback=Ratio(_number(row, "callback")),
+        activation=Ratio(_number(row, "activation")),
+        schedule=schedule,
+        share=_number(row, "fraction"),
+        # Plans saved by earlier versions have none.
+        atr_multiple=None if row.get("atr_multiple") is None else _number(row, "atr_multiple"),
+    )
 
 
 def _reason(row: Mapping[str, Any]) -> Reason:

@@ -21,7 +21,7 @@ from tpctl.exits.risk import risk_effect
 from tpctl.exits.rules import ExitRules, TrailRules
 from tpctl.exits.sheet import LegSheet, Liquidation, PlanSheet
 from tpctl.exits.stops import liquidation_room, ratchet_stop
-from tpctl.exits.trailing import callback_at
+from tpctl.exits.trail_styles import widest_callback
 from tpctl.exits.units import Millis, Price, Ratio, plain, trimmed
 from tpctl.market.odds_bootstrap import bootstrap_odds
 from tpctl.ports import Candle
@@ -207,13 +207,7 @@ def _trail_schedule(plan: Plan, rules: TrailRules) -> tuple[tuple[Ratio, Ratio],
     trail = plan.trail
     if trail is None:
         return ()
-    return tuple(
-        (
-            profit,
-            callback_at(trail.callback, profit, trail.schedule, floor=rules.min_callback, ceiling=rules.max_callback),
-        )
-        for profit, _ in trail.schedule
-    )
+    return tuple((profit, widest_callback(trail, profit, rules)) for profit, _ in trail.schedule)
 
 
 def _partials(plan: Plan, pnl: Ratio | Unavailable) -> tuple[PartialLevel, ...]:

@@ -37,7 +37,7 @@ from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
 from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, PositionKey, RiskReadings
 from tpctl.exits.on_request import answer_note, no_position, see_request
 from tpctl.exits.on_risk import risk_waits, see_risk
-from tpctl.exits.progress import end_episode, on_time, progress, watch_protection
+from tpctl.exits.progress import atr_due, end_episode, on_time, progress, watch_protection
 from tpctl.exits.quiet import awake, catch_up, keys_of, quiet_mark, still_quiet
 from tpctl.exits.reconcile import reconcile
 from tpctl.exits.replan import see_context
@@ -170,7 +170,10 @@ def _with_quiet(state: State, quiet: Mapping[str, QuietMark]) -> State:
 
 def _on_tick(state: State, at: Millis) -> Decision:
     quiet = state.quiet
-    loud = tuple(key for key in state.episodes if key.symbol not in quiet)
+    rules = state.rules.trail
+    loud = tuple(
+        key for key, episode in state.episodes.items() if key.symbol not in quiet or atr_due(episode, rules, at)
+    )
     decision = _each(state, loud, at, on_time)
     caught = {}
     for key, episode in decision.state.episodes.items():

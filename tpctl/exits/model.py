@@ -249,13 +249,15 @@ class Trail:
     """Trailing terms: the original callback, the profit from which it acts, and tighter callbacks from a profit on.
 
     `schedule` rows are (profit, factor on the original callback), ascending (exit-rules 9). `share` is the fraction of
-    the initial size that only the trail closes.
+    the initial size that only the trail closes. With `atr_multiple` the callback follows that many average true ranges
+    of an hour, and the schedule bounds it (`trail_styles.follow`).
     """
 
     callback: Ratio
     activation: Ratio
     schedule: tuple[tuple[Ratio, Decimal], ...]
     share: Decimal
+    atr_multiple: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,9 +160,11 @@ def _trail(draft: Draft, instrument: Instrument, callback: Ratio | None) -> Requ
     activation = min(profit, terms.activation) if terms else profit
     original = min(wanted, terms.callback) if terms else wanted
     share = terms.share if terms else ZERO
+    # A callback asked for counts from here on; without one the trail goes on as it does.
+    multiple = terms.atr_multiple if terms and callback is None else None
     changed = wanted != in_force or episode.callback is None
     draft.set(
-        trail=Trail(original, activation, schedule, share),
+        trail=Trail(original, activation, schedule, share, multiple),
         callback=wanted,
         callback_at=draft.now if changed else episode.callback_at,
     )

@@ -14,10 +14,10 @@ from tpctl.exits.grid import Site, place_levels, place_stop
 from tpctl.exits.instrument import Instrument, Unavailable
 from tpctl.exits.ladder import LadderInputs, Levels
 from tpctl.exits.liquidation import check_leverage
-from tpctl.exits.model import Context, Plan, Policy, PositionKey, Reason
+from tpctl.exits.model import Context, Plan, Policy, PositionKey, Reason, Trail
 from tpctl.exits.quantize import check_status
 from tpctl.exits.risk import RiskEffect, risk_effect
-from tpctl.exits.rules import ExitRules
+from tpctl.exits.rules import ExitRules, TrailRules
 from tpctl.exits.stages import (
     Sketch,
     apply_risk,
@@ -33,7 +33,8 @@ from tpctl.exits.stages import (
     shape_target,
     take_given,
 )
-from tpctl.exits.stops import LiquidationRoom, StopSpec, liquidation_room, spec_distance, stop_distance
+from tpctl.exits.stops import AtrMultiple, LiquidationRoom, StopSpec, liquidation_room, spec_distance, stop_distance
+from tpctl.exits.trail_styles import chandelier_callback
 from tpctl.exits.units import ONE, ZERO, Money, Price, Quantity, Ratio, plain, trimmed
 
 # Beyond any market; keeps absurd input from overrunning 28 digits.
@@ -96,7 +97,7 @@ def plan_exits(request: PlanRequest, rules: ExitRules) -> Plan:
     apply_risk(sketch, effect)
     sketch.reasons.extend(stop_reasons)
     clamp(sketch, rules)
-    _override_trail(sketch, request, rules)
+    _settle_trail(sketch, request, rules)
     settle_stop(sketch, leverage, rules)
     reach_reward(sketch, _wanted(request, rules), rules)
     clear_liquidation(sketch, room, leverage, rules)
@@ -212,22 +213,44 @@ def _ladder_inputs(request: PlanRequest, leverage: Decimal, rules: ExitRules) ->
     )
 
 
-def _override_trail(sketch: Sketch, request: PlanRequest, rules: ExitRules) -> None:
-    """Take the callback given by hand; the share left to the trail stays the policy's."""
-    if request.trail is None:
-        return
-    callback = spec_distance(request.trail, request.context.atr, request.entry, "trail")
-    limits = rules.trail
-    if not limits.min_callback <= callback <= limits.max_callback:
-        raise InputsError(
-            f"trail '{callback}' is outside {limits.min_callback} to {limits.max_callback}",
-            "give a callback in that range",
-        )
-    terms = default_trail(rules, sketch.trail.share if sketch.trail else ZERO)
-    sketch.trail = replace(terms, callback=callback)
-    if request.trail_activation is not None:
-        activation = spec_distance(request.trail_activation, request.context.atr, request.entry, "trail activation")
-        sketch.trail = replace(sketch.trail, activation=activation)
+def _settle_trail(sketch: Sketch, request: PlanRequest, rules: ExitRules) -> None:
+    """Take the callback given by hand, or make the policy's follow the configured style.
+
+    The share left to the trail stays the policy's.
+    """
+    limits, atr = rules.trail, request.context.atr
+    if request.trail is not None:
+        callback = spec_distance(request.trail, atr, request.entry, "trail")
+        if not limits.min_callback <= callback <= limits.max_callback:
+            raise InputsError(
+                f"trail '{callback}' is outside {limits.min_callback} to {limits.max_callback}",
+                "give a callback in that range",
+            )
+        multiple = request.trail.multiple if isinstance(request.trail, AtrMultiple) else None
+        terms = default_trail(rules, sketch.trail.share if sketch.trail else ZERO)
+        sketch.trail = replace(terms, callback=callback, atr_multiple=multiple)
+        if request.trail_activation is not None:
+            activation = spec_distance(request.trail_activation, atr, request.entry, "trail activation")
+            sketch.trail = replace(sketch.trail, activation=activation)
+    elif sketch.trail is not None and limits.style == "atr":
+        _hang_chandelier(sketch, sketch.trail, request, limits)
+    if sketch.trail is not None and limits.style == "percent":
+        sketch.trail = replace(sketch.trail, schedule=((sketch.trail.activation, ONE),))
+
+
+def _hang_chandelier(sketch: Sketch, trail: Trail, request: PlanRequest, limits: TrailRules) -> None:
+    """Let the callback follow the average true range, within the bounds of the configured schedule."""
+    multiple, atr = AtrMultiple(limits.atr_multiple), request.context.atr
+    trail = replace(trail, schedule=limits.schedule, atr_multiple=multiple.multiple)
+    if isinstance(atr, Unavailable):
+        text = f"ATR unavailable ({atr.reason}): the trail begins with {trail.callback}, and follows {multiple} later"
+        sketch.warnings.append(Reason("trail", "atr_unavailable", text))
+    else:
+        callback = chandelier_callback(request.entry, atr, multiple, limits)
+        text = f"trail of {multiple} at an hourly ATR of {atr:.4g}"
+        sketch.reasons.append(Reason("trail", "atr_trail", text, str(trail.callback), callback.show(4)))
+        trail = replace(trail, callback=callback)
+    sketch.trail = trail
 
 
 def _place(sketch: Sketch, request: PlanRequest, leverage: Decimal, room: LiquidationRoom, rules: ExitRules) -> Plan:

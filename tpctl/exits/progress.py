@@ -17,9 +17,11 @@ from tpctl.exits.legs import fees_of, record_hits, record_misses
 from tpctl.exits.model import NoteKind, PositionKey
 from tpctl.exits.quantize import round_tp
 from tpctl.exits.reconcile import begin_close
+from tpctl.exits.rules import TrailRules
 from tpctl.exits.size import fit_legs, settle_difference
 from tpctl.exits.stops import ratchet_stop
-from tpctl.exits.trailing import Rearm, peak_profit, rearm, trail_stop
+from tpctl.exits.trail_styles import follow
+from tpctl.exits.trailing import Rearm, peak_profit, trail_stop
 from tpctl.exits.units import ONE, ZERO, Millis, Money, Price, Ratio
 
 # A context that never came is asked for again after this.
@@ -28,6 +30,7 @@ _CONTEXT_RETRY_MS = 2_000
 
 # Where a ratchet of each style moves the stop; the default one names the level it moves to.
 _RATCHET_WORDS: dict[str, str] = {
+    "breakeven": "breakeven",
     "moving_target": "its target behind",
     "percent_below_trigger": "its share behind the trigger",
     "percent_below_highest": "its share behind the best price",
@@ -64,6 +67,8 @@ def on_time(draft: Draft) -> None:
     if episode.stated == 0:
         return
     _ask_context_again(draft)
+    if atr_due(episode, draft.state.rules.trail, draft.now):
+        draft.set(context_asked_at=None)
     settle_difference(draft)
     _watch_overdue(draft)
 
@@ -74,6 +79,16 @@ def _ask_context_again(draft: Draft) -> None:
     awaited = episode.context_at is None or episode.phase is Phase.ADOPTING
     if awaited and asked is not None and draft.now - asked >= _CONTEXT_RETRY_MS:
         draft.set(context_asked_at=None)
+
+
+def atr_due(episode: Episode, rules: TrailRules, now: Millis) -> bool:
+    """Whether the average true range that a trail follows is to be read again."""
+    terms, read_at = episode.trail_terms, episode.context_at
+    return (
+        terms is not None
+        and terms.atr_multiple is not None
+        and (read_at is not None and now - read_at >= rules.atr_interval_ms)
+    )
 
 
 def move_stop(draft: Draft, level: Price, cause: str, reason: str, kind: NoteKind = NoteKind.STOP_MOVED) -> None:
@@ -139,7 +154,7 @@ def _ratchet(draft: Draft) -> None:
 
 
 def trail_change(draft: Draft) -> Rearm | None:
-    """Return what the schedule makes of the callback now; None where no trail acts (yet)."""
+    """Return what becomes of the callback now; None where no trail acts (yet)."""
     episode, rules = draft.episode, draft.state.rules.trail
     terms, peak, callback = episode.trail_terms, episode.peak, episode.callback
     if terms is None or peak is None or callback is None:
@@ -147,18 +162,16 @@ def trail_change(draft: Draft) -> Rearm | None:
     profit = peak_profit(episode.key.side, episode.entry, peak)
     if profit < terms.activation:
         return None
-    return rearm(
-        terms.callback,
+    context = episode.context
+    return follow(
+        terms,
         callback,
+        peak,
         profit,
+        Unavailable("it was not read") if context is None else context.atr,
         position_age_ms=draft.now - episode.opened_at,
         since_change_ms=None if episode.callback_at is None else draft.now - episode.callback_at,
-        schedule=terms.schedule,
-        min_age_ms=rules.min_age_ms,
-        min_interval_ms=rules.min_interval_ms,
-        min_change=rules.min_change,
-        floor=rules.min_callback,
-        ceiling=rules.max_callback,
+        limits=rules,
     )
 
 

@@ -16,7 +16,8 @@ from tpctl.exits.events import Event, MarkPrice
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import PositionKey
 from tpctl.exits.rules import ExitRules
-from tpctl.exits.trailing import peak_profit, rearm
+from tpctl.exits.trail_styles import follow
+from tpctl.exits.trailing import peak_profit
 from tpctl.exits.units import ONE, ZERO, Millis, Price
 
 # Two marks inside this share of one price differ by less than what needs a second mark to be believed (I15).
@@ -151,22 +152,19 @@ def _trails(episode: Episode) -> bool:
 
 
 def _rearm_waits(episode: Episode, rules: ExitRules) -> bool:
-    """Whether a tighter callback only waits for the position's age or the time since the last change."""
+    """Whether another callback only waits for the position's age or the time since the last change."""
     terms, callback, peak = episode.trail_terms, episode.callback, episode.peak
     if terms is None or callback is None or peak is None or not _trails(episode):
         return False
-    change = rearm(
-        terms.callback,
+    change = follow(
+        terms,
         callback,
+        peak,
         peak_profit(episode.key.side, episode.entry, peak),
+        Unavailable("it was not read") if episode.context is None else episode.context.atr,
         position_age_ms=rules.trail.min_age_ms,
         since_change_ms=None,
-        schedule=terms.schedule,
-        min_age_ms=rules.trail.min_age_ms,
-        min_interval_ms=rules.trail.min_interval_ms,
-        min_change=rules.trail.min_change,
-        floor=rules.trail.min_callback,
-        ceiling=rules.trail.max_callback,
+        limits=rules.trail,
     )
     return change.changed
 

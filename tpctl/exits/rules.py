@@ -35,8 +35,15 @@ __all__ = [
 TakeProfitMode: TypeAlias = Literal["resident", "software"]
 IfCrossed: TypeAlias = Literal["take", "skip"]
 BreakevenMode: TypeAlias = Literal["net", "entry"]
-RatchetStyle: TypeAlias = Literal["previous_tp", "moving_target", "percent_below_trigger", "percent_below_highest"]
+RatchetStyle: TypeAlias = Literal[
+    "previous_tp", "breakeven", "moving_target", "percent_below_trigger", "percent_below_highest"
+]
+TrailStyle: TypeAlias = Literal["tiered", "percent", "atr"]
 TargetMode: TypeAlias = Literal["normal", "optimistic", "aggressive", "critical"]
+
+
+# A range read more often than its shortest candles close says nothing new.
+_LEAST_ATR_INTERVAL_MS = 60_000
 
 
 def _pct(text: str) -> Ratio:
@@ -327,12 +334,17 @@ class RiskRules:
 class TrailRules:
     """Trailing (exit-rules 9). `schedule` rows are (profit, factor on the original callback), ascending.
 
+    `style` is how a callback changes: tighter with profit by the schedule, with the average true range within the
+    schedule's bounds (`atr_multiple` times it, read again every `atr_interval_ms`), or not at all.
     `min_change` is the share of the callback a change of it must exceed; `min_step` is the share of the callback the
     resting stop may lie behind the trail before it is moved, so that not every tick costs an order.
     """
 
+    style: TrailStyle = "tiered"
     callback: Ratio = field(default=_pct("2"))
     activation: Ratio = field(default=_pct("2"))
+    atr_multiple: Decimal = Decimal(3)
+    atr_interval_ms: Millis = 600_000
     schedule: tuple[tuple[Ratio, Decimal], ...] = DEFAULT_SCHEDULE
     min_callback: Ratio = MIN_CALLBACK
     max_callback: Ratio = MAX_CALLBACK
@@ -347,7 +359,18 @@ class TrailRules:
                 "trail callback": self.callback,
                 "trail activation": self.activation,
                 "trail min_callback": self.min_callback,
+                "trail atr_multiple": self.atr_multiple,
             }
+        )
+        require(
+            self.style in {"tiered", "percent", "atr"},
+            f"trail style '{self.style}' is unknown",
+            "choose from: tiered, percent, atr",
+        )
+        require(
+            self.atr_interval_ms >= _LEAST_ATR_INTERVAL_MS,
+            f"trail atr_interval '{self.atr_interval_ms} ms' is below a minute",
+            "set a minute or more: the range is measured on candles of 5 minutes and longer",
         )
         require(
             self.min_callback <= self.callback <= self.max_callback,
@@ -372,8 +395,8 @@ class TrailRules:
 class ExecutionRules:
     """How exits are carried out (exit-rules 7, 8).
 
-    `ratchet_percent` serves the two percent styles. `ratchet_targets_back` serves `moving_target`: how many targets the
-    stop stays behind the one that filled; one target back is what `previous_tp` does.
+    The ratchet `breakeven` stays there. `ratchet_percent` serves the two percent styles. `ratchet_targets_back` serves
+    `moving_target`: how many targets the stop stays behind the one that filled; one is what `previous_tp` does.
     """
 
     take_profit: TakeProfitMode = "resident"
@@ -392,7 +415,7 @@ class ExecutionRules:
             (
                 "ratchet",
                 self.ratchet,
-                ("previous_tp", "moving_target", "percent_below_trigger", "percent_below_highest"),
+                ("previous_tp", "breakeven", "moving_target", "percent_below_trigger", "percent_below_highest"),
             ),
         ):
             require(value in allowed, f"{name} '{value}' is unknown", f"choose from: {', '.join(allowed)}")

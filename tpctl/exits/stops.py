@@ -274,7 +274,7 @@ def ratchet_stop(
     if rules.ratchet in {"percent_below_trigger", "percent_below_highest"}:
         level = reached * (ONE - sign * rules.ratchet_percent.fraction)
     else:
-        behind = done - (rules.ratchet_targets_back if rules.ratchet == "moving_target" else 1)
+        behind = _targets_behind(done, rules)
         if behind < 0:
             return None
         level = plan.breakeven if behind == 0 else plan.legs[behind - 1].trigger
@@ -284,3 +284,14 @@ def ratchet_stop(
         if sign * (reached - level) < instrument.tick:
             level -= sign * instrument.tick
     return level
+
+
+def _targets_behind(done: int, rules: ExecutionRules) -> int:
+    """Return after which target the stop stands once `done` are: 0 is breakeven, below that it stays."""
+    match rules.ratchet:
+        case "breakeven":
+            return 0
+        case "moving_target":
+            return done - rules.ratchet_targets_back
+        case _:
+            return done - 1

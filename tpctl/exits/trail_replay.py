@@ -1,6 +1,6 @@
 """Replays one position's trail over a price path: every re-arm, every move of the stop, and the exit.
 
-It asks the functions the reducer asks (`rearm`, `trail_stop`, `ratchet_stop`) in the reducer's order, so that a replay
+It asks the functions the reducer asks (`follow`, `trail_stop`, `ratchet_stop`) in the reducer's order, so that a replay
 shows what `watch` would have done at the same prices; a test holds the two equal. What take-profits close on the way is
 not part of it: it follows what stays in the position. It looks at no price ahead of the one it decides on.
 
@@ -16,8 +16,8 @@ from tpctl.exits.instrument import Instrument, Unavailable
 from tpctl.exits.model import PositionKey, Trail
 from tpctl.exits.rules import ExecutionRules
 from tpctl.exits.stops import Rungs, ratchet_stop
-from tpctl.exits.trail_styles import StyleTerms, chandelier_rearm
-from tpctl.exits.trailing import Rearm, peak_profit, rearm, trail_stop
+from tpctl.exits.trail_styles import StyleTerms, follow
+from tpctl.exits.trailing import Rearm, peak_profit, trail_stop
 from tpctl.exits.units import Millis, Price, Ratio
 
 _NO_ATR = Unavailable("no average true range was given")
@@ -200,17 +200,16 @@ class _Run:
         profit = peak_profit(setup.key.side, setup.entry, self.peak)
         if profit < trail.activation:
             return False
-        change = self.decision = self._rearm(step.at, trail, profit)
+        since = None if self.callback_at is None else step.at - self.callback_at
+        change = self.decision = self._rearm(trail, profit, step.at - setup.opened_at, since)
         first = not self.active
         self.active = True
         if self.callback is None or change.changed:
             self.callback = change.callback
         if change.changed:
             self.callback_at = step.at
-        by_schedule = setup.terms.atr is None
-        # Whether a tighter callback only waits for time to pass, so that every price has to be asked about it.
-        waits = by_schedule and not change.changed
-        self.waiting = waits and self._by_schedule(trail, profit, limits.min_age_ms, None).changed
+        # Whether another callback only waits for time to pass, so that every price has to be asked about it.
+        self.waiting = not change.changed and self._rearm(trail, profit, limits.min_age_ms, None).changed
         level = trail_stop(setup.instrument, setup.key.side, self.peak, self.callback)
         gained = setup.key.side.sign * (level - self.stop)
         least = max(setup.instrument.tick, limits.min_step * self.callback.of(self.peak))
@@ -226,35 +225,16 @@ class _Run:
             self._tell(step, kind, self.stop, reason)
         return False
 
-    def _rearm(self, at: Millis, trail: Trail, profit: Ratio) -> Rearm:
-        terms, age = self.setup.terms, at - self.setup.opened_at
-        since = None if self.callback_at is None else at - self.callback_at
-        if terms.atr is None:
-            return self._by_schedule(trail, profit, age, since)
-        return chandelier_rearm(
-            terms.atr,
-            self.callback,
+    def _rearm(self, trail: Trail, profit: Ratio, age: Millis, since: Millis | None) -> Rearm:
+        return follow(
+            trail,
+            trail.callback if self.callback is None else self.callback,
             self.peak,
+            profit,
             self.atr,
             position_age_ms=age,
             since_change_ms=since,
-            limits=terms.limits,
-        )
-
-    def _by_schedule(self, trail: Trail, profit: Ratio, age: Millis, since: Millis | None) -> Rearm:
-        limits = self.setup.terms.limits
-        return rearm(
-            trail.callback,
-            trail.callback if self.callback is None else self.callback,
-            profit,
-            position_age_ms=age,
-            since_change_ms=since,
-            schedule=trail.schedule,
-            min_age_ms=limits.min_age_ms,
-            min_interval_ms=limits.min_interval_ms,
-            min_change=limits.min_change,
-            floor=limits.min_callback,
-            ceiling=limits.max_callback,
+            limits=self.setup.terms.limits,
         )
 
     def _move(self, step: Step, level: Price, cause: str, kind: MoveKind, reason: str) -> bool:
@@ -285,6 +265,8 @@ def _rung_words(execution: ExecutionRules, done: int) -> str:
             return f"{execution.ratchet_percent} behind it"
         case "percent_below_highest":
             return f"{execution.ratchet_percent} behind the best price"
+        case "breakeven":
+            behind = 0
         case "moving_target":
             behind = done - execution.ratchet_targets_back
         case _:

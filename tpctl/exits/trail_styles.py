@@ -19,7 +19,7 @@ from tpctl.exits.model import PositionKey, Trail
 from tpctl.exits.quantize import round_stop, round_tp
 from tpctl.exits.rules import ExecutionRules, TrailRules
 from tpctl.exits.stops import AtrMultiple, Rungs, StopSpec, breakeven
-from tpctl.exits.trailing import Rearm
+from tpctl.exits.trailing import Rearm, callback_at, reached_row, rearm
 from tpctl.exits.units import ONE, Millis, Price, Ratio, trimmed
 
 
@@ -61,15 +61,13 @@ class Targets:
 class StyleTerms:
     """One style, ready to be followed. `trail` is None where the style only climbs `rungs`, and the other way round.
 
-    `atr` sets the callback from the average true range instead of a schedule. Both mechanisms may be present, as they
-    are in `watch`; the tighter level counts.
+    Both mechanisms may be present, as they are in `watch`; the tighter level counts.
     """
 
     trail: Trail | None
     rungs: Rungs | None
     execution: ExecutionRules
     limits: TrailRules
-    atr: AtrMultiple | None = None
 
 
 def targets_at(
@@ -101,24 +99,24 @@ def style_terms(
     rungs: Targets | None,
     limits: TrailRules,
     execution: ExecutionRules,
+    chandelier: Ratio | None = None,
 ) -> StyleTerms:
     """Return what a style is made of.
 
     `distance` is the callback, for the two percent-below styles the distance they keep, and for the chandelier a
-    multiple of the ATR; breakeven and the moving targets have none and ignore it. Raises `InputsError` where the
+    multiple of the ATR, which begins with the callback `chandelier`, or where there is none the limits' own; breakeven
+    and the moving targets have none and ignore it. Raises `InputsError` where the
     distance is of the wrong kind or outside the callback's limits, and where a climbing style has no targets.
     """
     if style.climbs:
         if rungs is None:
             raise InputsError(f"style '{style.value}' has no targets to climb", "give targets such as 1.5%,2.5%,4%")
-        if style is Style.BREAKEVEN:
-            rungs = replace(rungs, legs=rungs.legs[:1])
         return StyleTerms(None, rungs, _ratchet(style, distance, execution), limits)
     if style is Style.ATR:
         if not isinstance(distance, AtrMultiple):
             raise InputsError(f"style 'atr' cannot keep a distance of '{distance}'", "give a multiple such as 3atr")
-        trail = Trail(limits.max_callback, activation, ((activation, ONE),), ONE)
-        return StyleTerms(trail, None, execution, limits, distance)
+        trail = Trail(chandelier or limits.callback, activation, limits.schedule, ONE, distance.multiple)
+        return StyleTerms(trail, None, execution, limits)
     callback = _percent(style, distance)
     if not limits.min_callback <= callback <= limits.max_callback:
         raise InputsError(
@@ -132,7 +130,7 @@ def style_terms(
 def _ratchet(style: Style, distance: StopSpec, execution: ExecutionRules) -> ExecutionRules:
     match style:
         case Style.BREAKEVEN:
-            return replace(execution, ratchet="previous_tp")
+            return replace(execution, ratchet="breakeven")
         case Style.MOVING_TARGET:
             return replace(execution, ratchet="moving_target", ratchet_targets_back=1)
         case Style.MOVING_TWO_TARGET:
@@ -151,49 +149,83 @@ def _percent(style: Style, distance: StopSpec) -> Ratio:
     return distance
 
 
-def chandelier_callback(peak: Price, atr: Price, multiple: AtrMultiple, limits: TrailRules) -> Ratio:
-    """Return the callback that hangs a stop `multiple` ATRs off the peak, within the callback's limits.
-
-    The chandelier exit of LeBeau, as a share of the peak so that the bounds of exit-rules 9 hold for it too.
-    """
-    wanted = Ratio(multiple.multiple * atr / peak)
-    return min(limits.max_callback, max(limits.min_callback, wanted))
-
-
-def chandelier_rearm(
-    multiple: AtrMultiple,
-    current: Ratio | None,
+def follow(
+    trail: Trail,
+    current: Ratio,
     peak: Price,
+    profit: Ratio,
     atr: Price | Unavailable,
     *,
     position_age_ms: Millis,
     since_change_ms: Millis | None,
     limits: TrailRules,
 ) -> Rearm:
-    """Decide whether the callback follows the ATR now; it may widen again, the stop it already gave stays (I4).
+    """Decide whether the `current` callback of a trail changes now; `profit` is that of the peak.
 
-    `current` is None before the first reading. Changes keep the spacing and the least size of exit-rules 9. Where the
-    ATR is unavailable nothing changes; without any reading yet the callback is the widest allowed.
+    By the schedule it only tightens (`trailing.rearm`). By the average true range it follows that, wider too, below
+    the bound the schedule sets; the stop it already gave stays (I4). Either way changes keep the spacing and the least
+    size of exit-rules 9, and asking again at the same peak and range changes nothing.
     """
-    held = limits.max_callback if current is None else current
+    if trail.atr_multiple is None:
+        return rearm(
+            trail.callback,
+            current,
+            profit,
+            position_age_ms=position_age_ms,
+            since_change_ms=since_change_ms,
+            schedule=trail.schedule,
+            min_age_ms=limits.min_age_ms,
+            min_interval_ms=limits.min_interval_ms,
+            min_change=limits.min_change,
+            floor=limits.min_callback,
+            ceiling=limits.max_callback,
+        )
+    row = reached_row(profit, trail.schedule)
 
     def keep(reason: str) -> Rearm:
-        return Rearm(held, False, f"Callback stays {held.show()}: {reason}", None)
+        return Rearm(current, False, f"Callback stays {current.show()}: {reason}", row)
 
+    widest = widest_callback(trail, profit, limits)
     if isinstance(atr, Unavailable):
-        return keep(f"the ATR is unavailable ({atr.reason})")
-    wanted = chandelier_callback(peak, atr, multiple, limits)
-    words = f"{multiple} at an ATR of {trimmed(atr, _places(atr))} behind {trimmed(peak)}"
-    if current is None:
-        return Rearm(wanted, True, f"Callback {wanted.show()}: {words}", None)
+        wanted, words = min(current, widest), f"the ATR is unavailable ({atr.reason})"
+        if wanted == current:
+            return keep(words)
+    else:
+        multiple = AtrMultiple(trail.atr_multiple)
+        wanted = chandelier_callback(peak, atr, multiple, limits, widest)
+        words = f"{multiple} at an ATR of {trimmed(atr, _places(atr))} behind {trimmed(peak)}"
+    if wanted == widest:
+        words = f"{words}, at most {widest.show()} at a profit of {profit.show()}"
     if wanted == current:
         return keep(f"{words} asks for it")
     early = _too_early(position_age_ms, since_change_ms, limits)
     if early is not None:
         return keep(early)
     if abs(wanted.fraction - current.fraction) <= limits.min_change * current.fraction:
-        return keep(f"a change to {wanted.show()} is not more than {trimmed(limits.min_change * 100)}% of it")
-    return Rearm(wanted, True, f"Callback {current.show()} → {wanted.show()}: {words}", None)
+        return keep(f"{words} asks for {wanted.show()}, not more than {trimmed(limits.min_change * 100)}% of it away")
+    return Rearm(wanted, True, f"Callback {current.show()} → {wanted.show()}: {words}", row)
+
+
+def schedule_base(trail: Trail, limits: TrailRules) -> Ratio:
+    """Return what the schedule scales: the original callback, or the widest one where the callback follows the ATR."""
+    return trail.callback if trail.atr_multiple is None else limits.max_callback
+
+
+def widest_callback(trail: Trail, profit: Ratio, limits: TrailRules) -> Ratio:
+    """Return what the schedule allows at a profit."""
+    base = schedule_base(trail, limits)
+    return callback_at(base, profit, trail.schedule, floor=limits.min_callback, ceiling=limits.max_callback)
+
+
+def chandelier_callback(
+    peak: Price, atr: Price, multiple: AtrMultiple, limits: TrailRules, widest: Ratio | None = None
+) -> Ratio:
+    """Return the callback that hangs a stop `multiple` ATRs off the peak, within the callback's limits.
+
+    The chandelier exit of LeBeau, as a share of the peak so that the bounds of exit-rules 9 hold for it too.
+    """
+    wanted = Ratio(multiple.multiple * atr / peak)
+    return min(limits.max_callback if widest is None else widest, max(limits.min_callback, wanted))
 
 
 def _too_early(age_ms: Millis, since_ms: Millis | None, limits: TrailRules) -> str | None:

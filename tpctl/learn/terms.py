@@ -160,6 +160,8 @@ def build_terms(
     of the distance to liquidation, bounded by 1 over `leverage`. L may be 0. `trail_in_stops` reads the trail's profits
     as multiples of the stop distance. Raises `InputsError` for a ratchet style the simulator does not play.
     """
+    if rules.trail.style == "atr":
+        raise InputsError("trail style 'atr' is not simulated", "learn with the style 'tiered' or 'percent'")
     if rules.execution.ratchet != "previous_tp":
         raise InputsError(
             f"ratchet style '{rules.execution.ratchet}' is not simulated", "learn with the ratchet 'previous_tp'"

@@ -209,6 +209,7 @@ def _trail(sheet: PlanSheet) -> "dict[str, Json] | None":
         "callback": ratio_text(trail.callback),
         "activation": ratio_text(trail.activation),
         "fraction": trimmed(trail.share, 10),
+        "atr_multiple": None if trail.atr_multiple is None else trimmed(trail.atr_multiple),
         "schedule": [
             {"profit": ratio_text(profit), "factor": trimmed(factor), "callback": ratio_text(callback)}
             for (profit, factor), (_, callback) in zip(trail.schedule, sheet.trail_schedule, strict=True)

@@ -120,7 +120,10 @@ def _facts(sheet: PlanSheet) -> list[str]:
     if plan.trail is not None:
         trail = plan.trail
         tail = f", closes the last {trimmed(trail.share * 100, 2)}%" if trail.share else ""
-        lines.append(f"trail {trail.callback} behind the best, from {_signed(trail.activation)}{tail}")
+        callback = str(trail.callback)
+        if trail.atr_multiple is not None:
+            callback = f"{trimmed(trail.atr_multiple)}atr, now {trail.callback.show()},"
+        lines.append(f"trail {callback} behind the best, from {_signed(trail.activation)}{tail}")
     if sheet.ratchet:
         lines.append("stop after " + ", ".join(f"TP{n} {plain(level)}" for n, level in enumerate(sheet.ratchet, 1)))
     if sheet.partials:
