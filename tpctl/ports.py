@@ -3,15 +3,16 @@
 The read-only account has no order methods. `Exchange.submit` takes only what the guard admitted.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from tpctl.exits.episode import State
 from tpctl.exits.events import Answer, Event
 from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.intents import OrderIntent
-from tpctl.exits.model import Book, Fill, LiveOrder, MarginMode, Position, PositionMode, RiskReadings
+from tpctl.exits.model import Book, Fill, LiveOrder, MarginMode, Note, Position, PositionMode, RiskReadings
 from tpctl.exits.units import Millis, Money, Price, Ratio
 
 
@@ -194,4 +195,20 @@ class RiskMeter(Protocol):
 
     async def refresh(self) -> object:
         """Measure now."""
+        ...
+
+
+class Adviser(Protocol):
+    """A learned policy beside the loop: asked at each close, heard through the same guard as everybody."""
+
+    def news(self) -> Sequence[Note]:
+        """Return which policy is used, where that was not told yet."""
+        ...
+
+    def due(self) -> bool:
+        """Whether a candle has closed that it was not asked about."""
+        ...
+
+    async def advise(self, state: Callable[[], State]) -> tuple[Sequence[Note], Sequence[Event]]:
+        """Return what it says of the guarded positions, and what it asks for; a failed read raises nothing."""
         ...

@@ -17,9 +17,11 @@ from tpctl.adapters.binance_map.params import Operation, find_params, wire_order
 from tpctl.adapters.binance_map.streams import FrameDecoder
 from tpctl.adapters.journal import Journal
 from tpctl.adapters.metrics_file import MetricsFile
+from tpctl.adapters.policy_use import PolicyUse
 from tpctl.adapters.rules import parse_brackets, parse_instruments
-from tpctl.engine.context import ContextSource
+from tpctl.engine.context import ContextSource, no_policy
 from tpctl.engine.guard import Guard
+from tpctl.engine.learned import LearnedExits
 from tpctl.engine.memory import load_state
 from tpctl.engine.scorekeeper import Scorekeeper
 from tpctl.engine.watch import Summary, Watch, WatchTerms
@@ -254,17 +256,19 @@ class Desk:
         journal: Callable[[Journal], Journal] = lambda journal: journal,
         feed: Callable[[DeskFeed], Any] = lambda feed: feed,
         risk: RiskMeter | None = None,
+        use: Callable[[], PolicyUse | Unavailable] | None = None,
         **terms: Any,
     ) -> Summary:
         """Watch through a script; what it raises is raised."""
-        return asyncio.run(self._run(script, journal, feed, risk, terms))
+        return asyncio.run(self._run(script, journal, feed, risk, use, terms))
 
-    async def _run(
+    async def _run(  # noqa: PLR0917 - the parts of one run
         self,
         script: Sequence["dict[str, str] | Act | list[Event]"],
         journal: Callable[[Journal], Journal],
         feed: Callable[[DeskFeed], Any],
         risk: RiskMeter | None,
+        use: Callable[[], PolicyUse | Unavailable] | None,
         terms: dict[str, Any],
     ) -> Summary:
         opened = Journal.open(self.journal_path, ACCOUNT, at=self.clock.at, code_version="test")
@@ -273,13 +277,17 @@ class Desk:
             self.feed = DeskFeed(self.exchange, script)
             scores = Scorekeeper(writer, MetricsFile(self.metrics_path))
             scores.publish()
+            learned = None if use is None else self._learned(use)
+            measured = (lambda: Unavailable("it is not measured here")) if risk is None else risk.current
+            suggest = no_policy if learned is None else learned.suggestion
             self.watch = Watch(
                 exchange=self.exchange,
                 feed=feed(self.feed),
                 journal=writer,
                 guard=Guard(armed=self.armed, halted=lambda: self.halt),
-                contexts=ContextSource(self.exchange, self.clock, GIVEN, *(() if risk is None else (risk.current,))),
+                contexts=ContextSource(self.exchange, self.clock, GIVEN, measured, suggest),
                 risk=risk,
+                adviser=learned,
                 clock=self.clock,
                 scores=scores,
                 tell=lambda note, _: self.notes.append(note),
@@ -291,6 +299,13 @@ class Desk:
                 return await self.watch.run()
         finally:
             opened.close()
+
+    def _learned(self, use: Callable[[], PolicyUse | Unavailable]) -> LearnedExits:
+        def life(key: PositionKey) -> str | None:
+            episode = None if self.watch is None else self.watch.state.episodes.get(key)
+            return None if episode is None else episode.generation
+
+        return LearnedExits(self.exchange, self.clock, use, rules=ExitRules, life=life)
 
 
 def still(price: str, steps: int, symbol: str = "XRPUSDT") -> list[dict[str, str]]:

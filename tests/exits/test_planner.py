@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import Bracket, Instrument, PositionSide, Unavailable
 from tpctl.exits.ladder import one_line
-from tpctl.exits.model import Context, MarginMode, Plan, Policy, PositionKey, Regime, RiskReadings
+from tpctl.exits.model import Context, MarginMode, Plan, Policy, PositionKey, Regime, RiskReadings, Suggestion
 from tpctl.exits.planner import PlanRequest, plan_exits
 from tpctl.exits.rules import ExecutionRules, ExitRules, LadderRules, ProfileRules, StopRules, TrailRules
 from tpctl.exits.stops import AtrMultiple
@@ -72,6 +72,10 @@ def context(**changed: Any) -> Context:
         risk=CALM_RISK,
     )
     return replace(xrp, **changed)
+
+
+def suggested(multiple: Decimal | int, why: str = "") -> Suggestion:
+    return Suggestion("ab12cd34ef56", Decimal(multiple), why)
 
 
 def request(side: PositionSide = LONG, **changed: Any) -> PlanRequest:
@@ -296,8 +300,14 @@ def test_target_blends_the_suggestion_once() -> None:
     plan = plan_exits(
         request(
             policy=Policy.TARGET,
-            suggestion=pct("8"),
-            context=context(leverage=Decimal(3), wallet=Decimal(900), volatility=NOTHING, confidence=Decimal("0.75")),
+            context=context(
+                leverage=Decimal(3),
+                wallet=Decimal(900),
+                volatility=NOTHING,
+                confidence=Decimal("0.75"),
+                # Of the 6.818 % the target aims at by itself.
+                suggestion=suggested(pct("8") / pct("6.818181818")),
+            ),
         ),
         RULES,
     )
@@ -417,24 +427,33 @@ def test_unknown_leverage_is_never_taken_for_one() -> None:
 
 def test_blend_scales_all_legs_toward_the_suggestion() -> None:
     plain = plan_exits(request(), RULES)
-    mean = sum((distance.fraction for distance in distances(plain)), Decimal(0)) / 3
-    blended = plan_exits(request(suggestion=Ratio(mean * 2)), RULES)
+    blended = plan_exits(request(context=context(suggestion=suggested(2, "drift_fast +0.02"))), RULES)
 
     assert distances(blended) == tuple(distance.scaled(Decimal("1.4")) for distance in distances(plain))
     assert "no_blend" in codes(plain)
-    assert "blended" in codes(blended)
+    (reason,) = [reason for reason in blended.reasons if reason.stage == "blend"]
+    assert reason.text.startswith("learned policy ab12cd34ef56 suggests a mean TP of ")
+    assert reason.text.endswith(" (drift_fast +0.02) → +40% TP distance")
+
+
+def test_a_suggestion_to_leave_the_plan_as_it_is_is_told() -> None:
+    plan = plan_exits(request(context=context(suggestion=suggested(1))), RULES)
+
+    assert distances(plan) == distances(plan_exits(request(), RULES))
+    assert "learned policy ab12cd34ef56 suggests no other distance" in [reason.text for reason in plan.reasons]
 
 
 def test_blended_levels_are_clamped_again() -> None:
-    plan = plan_exits(request(suggestion=pct("20")), RULES)
+    plan = plan_exits(request(context=context(suggestion=suggested(10))), RULES)
 
     assert distances(plan)[-1] == pct("10")
     assert all(distance <= pct("10") for distance in distances(plan))
     assert "clamp" in {reason.stage for reason in plan.reasons}
 
 
-def test_a_suggestion_without_profit_is_not_used_and_does_not_block_the_plan() -> None:
-    plan = plan_exits(request(suggestion=pct("-1")), RULES)
+@pytest.mark.parametrize("multiple", ["-1", "0", "NaN", "Infinity"])
+def test_a_suggestion_without_profit_is_not_used_and_does_not_block_the_plan(multiple: str) -> None:
+    plan = plan_exits(request(context=context(suggestion=suggested(Decimal(multiple)))), RULES)
 
     assert distances(plan) == distances(plan_exits(request(), RULES))
     assert "suggestion_refused" in warned(plan)
@@ -455,7 +474,7 @@ def test_given_levels_are_left_as_they_are() -> None:
     stressed = replace(CALM_RISK, ess=Decimal(3))
     legs = ((pct("1"), Decimal("0.5")), (pct("12"), Decimal("0.3")))
 
-    plan = plan_exits(request(legs=legs, suggestion=pct("9"), context=context(risk=stressed)), RULES)
+    plan = plan_exits(request(legs=legs, context=context(risk=stressed, suggestion=suggested(3))), RULES)
 
     assert distances(plan) == (pct("1"), pct("12"))
     assert [leg.quantity for leg in plan.legs] == [400, 240]
@@ -806,11 +825,11 @@ def requests(draw: st.DrawFn) -> PlanRequest:
                 )
             ),
             risk=draw(st.one_of(st.just(NOTHING), st.builds(RiskReadings, reading, reading, reading, reading))),
+            suggestion=draw(st.one_of(st.just(NOTHING), st.decimals("-1", "10", places=2).map(suggested))),
         ),
         policy=draw(st.one_of(st.none(), st.sampled_from(Policy))),
         legs=legs,
         stop=draw(st.one_of(st.none(), st.none(), ratio)),
-        suggestion=draw(st.one_of(st.just(NOTHING), ratio)),
         anchor_stop_at_mark=draw(st.booleans()),
     )
 

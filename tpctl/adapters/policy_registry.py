@@ -19,9 +19,10 @@ import msgspec
 from tpctl.adapters.files import check_private_file, create_atomic, file_error, read_file, write_atomic
 from tpctl.adapters.lock import FileLock, acquire
 from tpctl.adapters.policy_pointer import Choice, Pointer, read_pointer, write_pointer
+from tpctl.adapters.policy_use import FOLDER, POINTER, read_policy
 from tpctl.exits.errors import InputsError, StateFileError
 from tpctl.exits.units import Millis
-from tpctl.market.policy.codec import decode_policy, encode_policy, policy_hash
+from tpctl.market.policy.codec import encode_policy, policy_hash
 from tpctl.market.policy.model import LearnedPolicy
 
 RECORD_SCHEMA = "tpctl.candidate/1"
@@ -122,7 +123,7 @@ class PolicyRegistry:
     """The registry under a state directory; creates nothing until something is written."""
 
     def __init__(self, state_dir: Path) -> None:
-        self.path = state_dir / "policies"
+        self.path = state_dir / FOLDER
 
     @property
     def checkpoint(self) -> Path:
@@ -136,7 +137,7 @@ class PolicyRegistry:
 
     @property
     def _pointer(self) -> Path:
-        return self.path / "promoted.json"
+        return self.path / POINTER
 
     @property
     def _trials(self) -> Path:
@@ -165,17 +166,7 @@ class PolicyRegistry:
 
     def policy(self, name: str) -> LearnedPolicy:
         """Return the policy of a whole hash; raises `StateFileError` for a missing, foreign or damaged file."""
-        path = self._policy_path(name)
-        check_private_file(path)
-        data = read_file(path)
-        if data is None:
-            raise StateFileError(f"policy {name[:12]!r} is not in the registry", "see: tpctl retrain --list")
-        policy = decode_policy(data, path.name)
-        if policy_hash(policy) != name:
-            raise StateFileError(
-                f"policy file {path.name!r} is refused: it holds another policy", "train again, or roll back"
-            )
-        return policy
+        return read_policy(self.path, name)
 
     def records(self) -> tuple[Record, ...]:
         """Return the records of all candidates, the oldest first; raises `StateFileError` for a damaged one."""

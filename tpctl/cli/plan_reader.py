@@ -1,6 +1,6 @@
 """How `plan` reaches an exchange, and the readers it looks through. Nothing here can send an order."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -24,7 +24,7 @@ from tpctl.cli.quantize import built_in_rules
 from tpctl.engine.context import ContextSource
 from tpctl.exits.errors import CredentialsError, RateLimitedError
 from tpctl.exits.instrument import Instrument, Unavailable
-from tpctl.exits.model import RiskReadings
+from tpctl.exits.model import PositionKey, RiskReadings, Suggestion
 from tpctl.exits.units import Millis
 from tpctl.ports import Candle
 from tpctl.settings.schema import Env, InputSettings, Settings
@@ -86,8 +86,9 @@ class Contexts(ContextSource):
         given: InputSettings,
         book: RuleBook,
         risk: RiskReadings | Unavailable,
+        suggest: Callable[[PositionKey], Awaitable[Suggestion | Unavailable]],
     ) -> None:
-        super().__init__(reader, clock, given, lambda: risk)
+        super().__init__(reader, clock, given, lambda: risk, suggest)
         self._book = book
 
     async def instrument(self, symbol: str) -> Instrument:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tpctl.adapters.policy_use import policy_in_use
 from tpctl.adapters.rulebook import RuleBook, RuleCache
 from tpctl.cli.options import ColorMode
 from tpctl.cli.plan import Format, PlanOptions
@@ -80,6 +81,7 @@ def _plan_offline(options: PlanOptions, settings: Settings, failures: list[Tpctl
             symbol = spelled(name, book)
             instrument = book.instrument(symbol)
             context = configured(bare_context(book.brackets(symbol), "offline"), settings.inputs, symbol)
+            context = replace(context, suggestion=_unasked(settings))
             missing = Unavailable("offline")
             request, notes = hypothetical_request(symbol, instrument, context, missing, options.given)
             notes = (*notes, *margin_assumption(options.given))
@@ -97,6 +99,12 @@ def _plan_offline(options: PlanOptions, settings: Settings, failures: list[Tpctl
         age_ms=book.age_ms(now),
         warnings=(*book.warnings, *((error.kind, error.message) for error in failures)),
     )
+
+
+def _unasked(settings: Settings) -> Unavailable:
+    """Return why no learned policy has a say in a plan that asks nobody."""
+    use = policy_in_use(settings.state_dir)
+    return use if isinstance(use, Unavailable) else Unavailable(f"policy {use.name} needs candles, and this is offline")
 
 
 def offline_rules(options: PlanOptions, env: str, now: Millis) -> RuleBook:

@@ -16,14 +16,17 @@ from typing import TypeVar
 from tpctl.adapters.binance.clock import EventClock, StampClock
 from tpctl.adapters.files import find_state_dir
 from tpctl.adapters.journal_reader import JournalReader
+from tpctl.adapters.policy_pointer import Stage
+from tpctl.adapters.policy_use import PolicyUse, policy_in_use
 from tpctl.adapters.rulebook import RuleBook
 from tpctl.cli.plan import PlanOptions
 from tpctl.cli.plan_reader import Contexts, Reader, account_of, exchange_of, keys_of, measured_risk, rules_of
 from tpctl.cli.planning import margin_assumption, spelled
-from tpctl.engine.apply import running_plan
+from tpctl.engine.apply import running_plan, same_life
+from tpctl.engine.learned import LearnedExits
 from tpctl.engine.memory import load_state
 from tpctl.engine.plan_request import hypothetical_request, position_request
-from tpctl.engine.planning import Situation, compose
+from tpctl.engine.planning import Situation, compose, generation_for
 from tpctl.exits.episode import Episode, Scope
 from tpctl.exits.errors import InputsError, TpctlError, UsageError
 from tpctl.exits.figures import Funding, funding_due, opened_at
@@ -70,7 +73,8 @@ async def _plan(options: PlanOptions, settings: Settings, failures: list[TpctlEr
         risk: RiskReadings | Unavailable = Unavailable("it was given by hand")
         if options.given.risk is None:
             risk = await measured_risk(env, endpoints, clock, reader, stack)
-        look = _Look(options, settings, reader, clock, book, account=account_of(env, keys), risk=risk)
+        account, use = account_of(env, keys), policy_in_use(settings.state_dir)
+        look = _Look(options, settings, reader, clock, book, account=account, risk=risk, use=use)
         sheets = await (look.ideas(failures) if options.given.hypothetical else look.positions(failures))
         if reader.limited is not None:
             raise reader.limited
@@ -98,10 +102,11 @@ class _Look:
     book: RuleBook
     account: str
     risk: RiskReadings | Unavailable
+    use: PolicyUse | Unavailable
 
     async def ideas(self, failures: list[TpctlError]) -> list[PlanSheet]:
         """Plan positions that are not open."""
-        contexts = Contexts(self.reader, self.clock, self.settings.inputs, self.book, self.risk)
+        contexts = self._contexts({})
         mode = await _reading(self.reader.position_mode)
         sheets = []
         for name in self.options.symbols:
@@ -147,9 +152,9 @@ class _Look:
             return []
         live = await self._open_orders(chosen)
         paid = await self._funding_paid(chosen)
-        contexts = Contexts(self.reader, self.clock, self.settings.inputs, self.book, self.risk)
-        sheets = []
         journal = self._journal()
+        contexts = self._contexts({position.key: self._life(position, journal) for position in chosen})
+        sheets = []
         for position in chosen:
             running = running_plan(journal[position.key], position) if position.key in journal else None
             try:
@@ -158,11 +163,27 @@ class _Look:
                 failures.append(error)
         return sheets
 
+    def _contexts(self, lives: Mapping[PositionKey, str]) -> Contexts:
+        """Return the planning inputs, with what the learned policy in use suggests; `lives` are of open positions."""
+        adviser = LearnedExits(
+            self.reader, self.clock, lambda: self.use, rules=lambda: self.settings.exits, life=lives.get
+        )
+        return Contexts(self.reader, self.clock, self.settings.inputs, self.book, self.risk, adviser.suggestion)
+
+    def _life(self, position: Position, journal: Mapping[PositionKey, Episode]) -> str:
+        """Return the life of a position: as its watch knows it, else as a watch would name it now."""
+        episode = journal.get(position.key)
+        if episode is not None and same_life(episode, position):
+            return episode.generation
+        return generation_for(self.account, position.key, position.updated_at)
+
     def _journal(self) -> Mapping[PositionKey, Episode]:
-        """Return what the profile's journal knows of positions, where live orders are to be compared with it."""
+        """Return what the profile's journal knows of positions, where orders or shares depend on their lives."""
         embedded = self.settings.profile.env is Env.SIM and self.options.venue is None
         folder = find_state_dir(self.settings.state_dir)
-        if embedded or folder is None or not (self.options.diff or self.options.check) or not folder.journal.exists():
+        drawn = isinstance(self.use, PolicyUse) and self.use.choice.stage is Stage.CANARY
+        asked = self.options.diff or self.options.check or drawn
+        if embedded or folder is None or not asked or not folder.journal.exists():
             return {}
         with JournalReader.read_only(folder.journal, self.account) as journal:
             return load_state(journal, self.account, self.settings.exits, Scope()).episodes

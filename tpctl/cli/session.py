@@ -211,8 +211,10 @@ async def _assemble(
 ) -> "tuple[Watch, BinanceReader, Beat, Reloader]":
     """Put the parts of one run together."""
     from tpctl.adapters.binance.client import BinanceExchange, ShadowExchange
+    from tpctl.adapters.policy_use import PolicyFile
     from tpctl.cli.outside import Outside
     from tpctl.engine.context import ContextSource
+    from tpctl.engine.learned import LearnedExits
     from tpctl.engine.scorekeeper import Scorekeeper
     from tpctl.engine.watch import Watch, WatchTerms
 
@@ -264,11 +266,19 @@ async def _assemble(
         stack.callback(recorder.close)
     feed = link.feed(exchange, mode, lambda: watch.symbols)
     meter = _risk_meter(settings, link, exchange, lambda key: _stop_of(watch.state, key), stack)
+    adviser = LearnedExits(
+        exchange,
+        link.clock,
+        PolicyFile(state_dir.path).current,
+        rules=lambda: watch.state.rules,
+        life=lambda key: _life_of(watch.state, key),
+    )
     contexts = ContextSource(
         exchange,
         link.clock,
         settings.inputs,
         (lambda: meter) if isinstance(meter, Unavailable) else meter.current,
+        adviser.suggestion,
     )
     watch = Watch(
         exchange=exchange,
@@ -292,6 +302,7 @@ async def _assemble(
         halted=lambda: operator.halted(state_dir),
         recorder=recorder,
         risk=None if isinstance(meter, Unavailable) else meter,
+        adviser=adviser if pin is None else None,
     )
     beat = Beat(
         PulseWriter.open(state_dir.pulse),
@@ -341,6 +352,11 @@ def _scope(settings: Settings, options: WatchOptions) -> Scope:
         if symbol in excluded:
             raise UsageError(f"{symbol} is excluded by watch.exclude", "take it out of the configuration to guard it")
     return Scope(frozenset(options.symbols), excluded, settings.watch.rollout.fraction)
+
+
+def _life_of(state: State, key: PositionKey) -> str | None:
+    episode = state.episodes.get(key)
+    return None if episode is None else episode.generation
 
 
 async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from tpctl.exits.errors import InputsError, TpctlError
 from tpctl.exits.events import ContextRead
 from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.liquidation import maintenance
-from tpctl.exits.model import Context, MarginMode, Position, PositionKey, RiskReadings
+from tpctl.exits.model import Context, MarginMode, Position, PositionKey, RiskReadings, Suggestion
 from tpctl.exits.units import ZERO, Millis, Money
 from tpctl.market.timeframes import FAST, FAST_CANDLES, SLOW, SLOW_CANDLES, Choice, choose, views_of
 from tpctl.ports import AccountReader, Clock, Fees, SymbolConfig
@@ -35,8 +35,16 @@ class _Market:
     quote_volume: Money | Unavailable
 
 
+async def no_policy(_: PositionKey) -> Suggestion | Unavailable:
+    """Say that no learned policy has a say."""
+    return Unavailable("no policy is promoted")
+
+
 class ContextSource:
-    """Reads `ContextRead` events for positions. `risk` tells the newest measurement, in no time."""
+    """Reads `ContextRead` events for positions. `risk` tells the newest measurement, in no time.
+
+    `suggest` tells what the learned policy in use makes of a position.
+    """
 
     def __init__(
         self,
@@ -44,11 +52,13 @@ class ContextSource:
         clock: Clock,
         given: InputSettings,
         risk: Callable[[], RiskReadings | Unavailable] = lambda: Unavailable("it is not measured here"),
+        suggest: Callable[[PositionKey], Awaitable[Suggestion | Unavailable]] = no_policy,
     ) -> None:
         self._reader = reader
         self._clock = clock
         self._given = given
         self._risk = risk
+        self._suggest = suggest
         self._instruments: dict[str, Instrument] = {}
         self._instruments_at: Millis | None = None
         self._market: dict[str, _Market] = {}
@@ -65,12 +75,13 @@ class ContextSource:
         Raises `TpctlError` where the trading rules cannot be read: without them no order can be formed.
         """
         instrument = await self.instrument(key.symbol)
-        market, config, brackets, positions, fees = await asyncio.gather(
+        market, config, brackets, positions, fees, suggestion = await asyncio.gather(
             self._market_of(key.symbol),
             _reading(lambda: self._reader.symbol_config(key.symbol)),
             self._brackets_of(key.symbol),
             _reading(self._reader.positions),
             self._fees_of(key.symbol),
+            self._suggest(key),
         )
         position = _find(positions, key)
         margin = config.margin if isinstance(config, SymbolConfig) else MarginMode.CROSS
@@ -91,6 +102,7 @@ class ContextSource:
             risk=self._risk(),
             fees_assumed=fees if isinstance(fees, Unavailable) else None,
             views=without_given(market.choice.reasons, given.volatility, given.regime),
+            suggestion=suggestion,
         )
         mark = position.mark_price if isinstance(position, Position) and position.mark_price > 0 else None
         return ContextRead(self._clock.now(), key, instrument, context, mark)

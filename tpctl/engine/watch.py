@@ -34,7 +34,7 @@ from tpctl.exits.quiet import awake, keys_of, loud_first
 from tpctl.exits.requests import Outcome, Request, RequestAnswer, answer_in
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Millis
-from tpctl.ports import Clock, Exchange, Feed, RiskMeter
+from tpctl.ports import Adviser, Clock, Exchange, Feed, RiskMeter
 
 _TICK_MS = 1_000
 # Reads of the account are at least this far apart, so that agreeing reads are different reads.
@@ -94,6 +94,7 @@ class Watch:
         halted: Callable[[], str | None],
         recorder: Recorder | None = None,
         risk: RiskMeter | None = None,
+        adviser: Adviser | None = None,
     ) -> None:
         self._exchange = exchange
         self._feed = feed
@@ -105,6 +106,7 @@ class Watch:
         self._halted = halted
         self._recorder = recorder
         self._risk = risk
+        self._adviser = adviser
         self.state = recover(state)
         self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
         self._lanes = Lanes(
@@ -120,6 +122,7 @@ class Watch:
         self._reader: asyncio.Task[None] | None = None
         self._judging: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
+        self._advising: asyncio.Task[None] | None = None
         self._risk_failed = False
         # The market's readings told to be missing; None before the first measurement.
         self._unmeasured: frozenset[str] | None = None
@@ -223,6 +226,7 @@ class Watch:
         pump: asyncio.Task[None] | None = None
         try:
             self._say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
+            self._tell_policy()
             if self._risk is not None and self._terms.lockstep:
                 await self._measure(self._risk)
             await self._recover()
@@ -288,6 +292,9 @@ class Watch:
                     if self._risk is not None and self._risk.due():
                         # In line with the market's steps, so that the story does not depend on how long it takes.
                         await self._measure(self._risk)
+                        await self._quiet()
+                    if self._adviser is not None and self._adviser.due():
+                        await self._advise(self._adviser)
                         await self._quiet()
                 if self._terms.once:
                     await self._quiet()
@@ -418,6 +425,7 @@ class Watch:
             self._watch_halt(now)
             self._take_requests(now)
             self._measure_if_due()
+            self._advise_if_due()
             self._watch_record()
             if self._wide_at is not None and now - self._wide_at >= self._terms.reconcile_ms:
                 self._wide_due = True
@@ -472,6 +480,23 @@ class Watch:
             self._measuring = self._begin(self._measure(risk))
         if risk is not None and self._unmeasured is not None and self._tell_unmeasured(risk.current()):
             self._inbox.put_nowait((RiskRead(self._clock.now(), risk.current()),))
+
+    def _tell_policy(self) -> None:
+        """Say which learned policy is used, at the start and whenever that has changed."""
+        if self._adviser is not None:
+            self._tell_all(self._adviser.news())
+
+    def _advise_if_due(self) -> None:
+        """Ask the learned policy beside the loop; no tick waits for it."""
+        self._tell_policy()
+        idle = self._advising is None or self._advising.done()
+        if self._adviser is not None and idle and not self._terms.lockstep and self._adviser.due():
+            self._advising = self._begin(self._advise(self._adviser))
+
+    async def _advise(self, adviser: Adviser) -> None:
+        notes, events = await adviser.advise(lambda: self.state)
+        self._tell_all(notes)
+        self._inbox.put_nowait(events)
 
     async def _measure(self, risk: RiskMeter) -> None:
         try:
@@ -591,7 +616,7 @@ class Watch:
         except StateFileError as error:
             self._fail(error)
         finally:
-            for task in (*self._reading, self._measuring):
+            for task in (*self._reading, self._measuring, self._advising):
                 if task is not None:
                     task.cancel()
 

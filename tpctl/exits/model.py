@@ -197,6 +197,18 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What the learned policy in use says of a plan: take-profits at `multiple` of the plan's own mean distance.
+
+    `policy` is the beginning of its hash; `why` are the readings that moved it, for people.
+    """
+
+    policy: str
+    multiple: Decimal
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What a plan may know about the market and the account beside the position itself.
 
@@ -205,6 +217,8 @@ class Context:
     isolated wallet, or for cross the wallet balance less the other positions' needs (WB - TMM + UPNL of exit-rules 15).
     `fees_assumed` is why the fees are the exchange's base rates, None where they are the account's own. `views` say how
     volatility, regime and `atr`, which is an hour's, were chosen among the timeframes they were measured on.
+    `fees_assumed` is why the fees are the exchange's base rates, None where they are the account's own. `suggestion` is
+    unavailable where no learned policy has a say, with the reason.
     """
 
     leverage: Decimal | Unavailable
@@ -221,6 +235,7 @@ class Context:
     risk: "RiskReadings | Unavailable"
     fees_assumed: Unavailable | None = None
     views: tuple[Reason, ...] = ()
+    suggestion: Suggestion | Unavailable = field(default=Unavailable("no policy is promoted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +334,7 @@ class NoteKind(StrEnum):
     HALTED = "halted"
     EXTERNAL = "external"
     ANSWERED = "answered"
+    POLICY = "policy"
     RELOADED = "reloaded"
     STANDING = "standing"
     STOPPING = "stopping"

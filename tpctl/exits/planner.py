@@ -6,7 +6,7 @@ it never invents an input. It serves I4 and I16 by construction: prices on ticks
 liquidation.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from tpctl.exits.errors import InputsError
@@ -48,7 +48,7 @@ class PlanRequest:
     `legs` are (distance, share of the initial size) given by hand; `stop` and `trail` are distances given by hand, and
     `trail_activation` is the profit a given trail acts from. `pnl` stands in for the unrealised PnL that mark and entry
     give, as a fraction of notional.
-    `suggestion` is the promoted policy's mean TP distance. `min_reward_risk` refuses a plan that falls short of it.
+    `min_reward_risk` refuses a plan that falls short of it.
     `anchor_stop_at_mark` measures the stop from the mark where the mark has already crossed the planned one: for
     positions found in loss. `strategy` selects a profile override (exit-rules 2).
     """
@@ -65,7 +65,6 @@ class PlanRequest:
     trail: StopSpec | None = None
     trail_activation: StopSpec | None = None
     pnl: Ratio | None = None
-    suggestion: Ratio | Unavailable = field(default=Unavailable("no policy is promoted"))
     min_reward_risk: Decimal | None = None
     anchor_stop_at_mark: bool = False
     strategy: str | None = None
@@ -93,7 +92,7 @@ def plan_exits(request: PlanRequest, rules: ExitRules) -> Plan:
         sketch.reasons.append(Reason("inputs", "fees_assumed", text))
     sketch.reasons.extend(context.views)
     _shape(sketch, request, leverage, rules)
-    blend(sketch, request.suggestion, rules)
+    blend(sketch, context.suggestion, rules)
     apply_risk(sketch, effect)
     sketch.reasons.extend(stop_reasons)
     clamp(sketch, rules)

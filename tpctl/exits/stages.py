@@ -20,7 +20,7 @@ from tpctl.exits.ladder import (
     show_split,
     signed_percent,
 )
-from tpctl.exits.model import Context, Policy, Reason, Trail
+from tpctl.exits.model import Context, Policy, Reason, Suggestion, Trail
 from tpctl.exits.profiles import choose_profile, profile_levels, profile_trail, settle_callback
 from tpctl.exits.risk import RiskEffect
 from tpctl.exits.rules import ExitRules
@@ -149,22 +149,26 @@ def _trail_at(sketch: Sketch, callback: Ratio, share: Decimal, rules: ExitRules)
     sketch.reasons.extend(reasons)
 
 
-def blend(sketch: Sketch, suggestion: Ratio | Unavailable, rules: ExitRules) -> None:
-    """Scale all levels toward the mean TP distance the promoted policy suggests (exit-rules 5)."""
+def blend(sketch: Sketch, suggestion: Suggestion | Unavailable, rules: ExitRules) -> None:
+    """Scale all levels toward the mean TP distance the policy in use suggests (exit-rules 5)."""
     if sketch.given_levels:
         return
     if isinstance(suggestion, Unavailable):
         sketch.reasons.append(Reason("blend", "no_blend", f"no learned policy blended in: {suggestion.reason}"))
         return
-    if suggestion.fraction <= 0:
-        text = f"the learned policy suggests a mean TP of {suggestion}, which is no profit: not blended in"
+    name, multiple = f"learned policy {suggestion.policy}", suggestion.multiple
+    if not multiple.is_finite() or multiple <= 0:
+        text = f"{name} suggests {multiple} x the plan's mean TP, which is no profit: not blended in"
         sketch.warnings.append(Reason("blend", "suggestion_refused", text))
         return
-    factor = blend_factor(sketch.mean, suggestion, rules.target)
+    factor = blend_factor(multiple, rules.target)
+    because = f" ({suggestion.why})" if suggestion.why else ""
     if factor == ONE:
+        sketch.reasons.append(Reason("blend", "blended", f"{name} suggests no other distance{because}"))
         return
+    wanted = sketch.mean.scaled(multiple)
     before, after = sketch.scale(factor)
-    text = f"learned policy suggests a mean TP of {suggestion} → {signed_percent(factor)} TP distance"
+    text = f"{name} suggests a mean TP of {wanted.show()}{because} → {signed_percent(factor)} TP distance"
     sketch.reasons.append(Reason("blend", "blended", text, before, after))
 
 

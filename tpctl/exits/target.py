@@ -66,9 +66,9 @@ def target_distance(
     return distance, tuple(reasons)
 
 
-def blend_factor(mean: Ratio, suggestion: Ratio, rules: TargetRules) -> Decimal:
-    """Return 0.6 + 0.4 · suggested/mean: what every leg scales by (exit-rules 5)."""
-    return rules.blend_own + rules.blend_suggested * (suggestion / mean)
+def blend_factor(multiple: Decimal, rules: TargetRules) -> Decimal:
+    """Return 0.6 + 0.4 · `multiple`, suggested over mean: what every leg scales by (exit-rules 5)."""
+    return rules.blend_own + rules.blend_suggested * multiple
 
 
 def settle(take_profit: Ratio, stop: Ratio, rules: TargetRules, *, fixed_stop: bool = False) -> Target:
@@ -108,7 +108,7 @@ def target(
     """Return the whole of exit-rules 3 in one call; a plan runs the same steps with risk between blend and floors."""
     take_profit, reasons = target_distance(confidence, volatility, rules)
     if not isinstance(suggestion, Unavailable):
-        take_profit = take_profit.scaled(blend_factor(take_profit, suggestion, rules))
+        take_profit = take_profit.scaled(blend_factor(suggestion / take_profit, rules))
     stop, stop_reasons = stop_distance(confidence, volatility, ONE, stop_rules, rules)
     settled = settle(take_profit, stop, rules)
     return Target(settled.take_profit, settled.stop, settled.trail, (*reasons, *stop_reasons, *settled.reasons))

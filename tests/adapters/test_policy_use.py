@@ -1,0 +1,124 @@
+"""Which policy is used, in words: none, one, one rolled back, one suspended; whatever is damaged leaves the ladder."""
+
+import sys
+from decimal import Decimal
+from pathlib import Path
+from subprocess import run
+
+import pytest
+from test_policy_registry import kept
+
+from tpctl.adapters.policy_pointer import Choice, Stage
+from tpctl.adapters.policy_registry import PolicyRegistry, Record
+from tpctl.adapters.policy_use import PolicyFile, PolicyUse, policy_in_use
+from tpctl.exits.instrument import Unavailable
+
+DAY_MS = 86_400_000
+
+
+def promote(registry: PolicyRegistry, record: Record, stage: Stage = Stage.PROMOTED, share: str = "1") -> None:
+    registry.promote(record, Choice(record.hash, stage, Decimal(share), DAY_MS), "the gate passed it")
+
+
+def reason(found: PolicyUse | Unavailable) -> str:
+    assert isinstance(found, Unavailable)
+    return found.reason
+
+
+def test_without_a_registry_no_policy_is_promoted(tmp_path: Path) -> None:
+    assert reason(policy_in_use(tmp_path)) == "no policy is promoted"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "share", "how"),
+    [
+        (Stage.SHADOW, "1", "shadow: what it would do is told, not done"),
+        (Stage.CANARY, "0.15", "canary on 15% of positions"),
+        (Stage.PROMOTED, "1", "promoted"),
+    ],
+)
+def test_the_policy_in_use_says_how_far_it_is_trusted(tmp_path: Path, stage: Stage, share: str, how: str) -> None:
+    registry = PolicyRegistry(tmp_path)
+    record = kept(registry)
+    promote(registry, record, stage, share)
+    use = policy_in_use(tmp_path)
+
+    assert isinstance(use, PolicyUse)
+    assert str(use) == f"learned policy {record.hash[:12]}, {how}, since 1970-01-02"
+    assert use.symbols == {"XRPUSDT"}
+    assert use.policy == registry.policy(record.hash)
+
+
+def test_a_rollback_is_told_with_what_is_used_then(tmp_path: Path) -> None:
+    registry = PolicyRegistry(tmp_path)
+    first, second = kept(registry, -1.0), kept(registry, -2.0)
+    promote(registry, first)
+    promote(registry, second)
+    registry.rollback(2 * DAY_MS, "it loses")
+    gone = f"{second.hash[:12]} was rolled back on 1970-01-03 (it loses)"
+    assert str(policy_in_use(tmp_path)) == (f"learned policy {first.hash[:12]}, promoted, since 1970-01-02; {gone}")
+
+    registry.rollback(3 * DAY_MS, "")
+    assert reason(policy_in_use(tmp_path)) == (
+        f"no policy is promoted: {first.hash[:12]} was rolled back on 1970-01-04"
+    )
+
+
+def test_a_suspension_is_told_with_its_reason(tmp_path: Path) -> None:
+    registry = PolicyRegistry(tmp_path)
+    record = kept(registry)
+    promote(registry, record)
+    registry.suspend(2 * DAY_MS, "results fall short")
+
+    assert reason(policy_in_use(tmp_path)) == (
+        f"policy {record.hash[:12]} was suspended on 1970-01-03 (results fall short)"
+    )
+
+
+@pytest.mark.parametrize("name", ["promoted.json", "{hash}.json", "{hash}.record.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"schema": "tpctl.promoted/9"}', b"\x80\x04\x95.", b"[" * 100_000])
+def test_a_damaged_file_leaves_the_ladder_and_says_why(tmp_path: Path, name: str, content: bytes) -> None:
+    registry = PolicyRegistry(tmp_path)
+    record = kept(registry)
+    promote(registry, record)
+    (registry.path / name.format(hash=record.hash)).write_bytes(content)
+
+    assert reason(policy_in_use(tmp_path)).endswith("the ladder is used")
+
+
+def test_a_file_others_can_write_is_not_used(tmp_path: Path) -> None:
+    registry = PolicyRegistry(tmp_path)
+    record = kept(registry)
+    promote(registry, record)
+    (registry.path / f"{record.hash}.json").chmod(0o666)
+
+    assert reason(policy_in_use(tmp_path)).endswith("the ladder is used")
+
+
+def test_a_change_is_seen_at_the_next_look(tmp_path: Path) -> None:
+    registry = PolicyRegistry(tmp_path)
+    file = PolicyFile(tmp_path)
+    assert isinstance(file.current(), Unavailable)
+
+    promote(registry, kept(registry))
+    use = file.current()
+    assert isinstance(use, PolicyUse)
+    assert file.current() is use
+
+    registry.rollback(2 * DAY_MS, "")
+    assert isinstance(file.current(), Unavailable)
+
+
+def test_reading_the_policy_in_use_needs_neither_numpy_nor_msgspec(tmp_path: Path) -> None:
+    registry = PolicyRegistry(tmp_path)
+    promote(registry, kept(registry))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tpctl.adapters.policy_use import policy_in_use\n"
+        f"print(policy_in_use(Path({str(tmp_path)!r})))\n"
+        "print([name for name in ('numpy', 'msgspec', 'gymnasium', 'tpctl.learn') if name in sys.modules])"
+    )
+    said = run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert said[0].startswith("learned policy ")
+    assert said[1] == "[]"
