@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tpctl.learn.overfitting import Overfitting, benchmark_sharpe, deflated_sharpe, moments
+from tpctl.learn.overfitting import Overfitting, deflate
 from tpctl.learn.resample import Interval, by_day, mean_interval
 
 Floats = NDArray[np.float64]
@@ -171,8 +171,4 @@ def _share_positive(groups: NDArray[np.int64], gain: Floats) -> float:
 
 def _deflated(daily: Floats, trials: tuple[float, ...]) -> float | None:
     """Return the deflated Sharpe ratio of the daily gains over all configurations that were tried."""
-    if not trials:
-        return None
-    sharpe, skew, kurtosis = moments(daily)
-    variance = float(np.var(trials)) if len(trials) > 1 else 0.0
-    return deflated_sharpe(sharpe, benchmark_sharpe(variance, len(trials)), len(daily), skew, kurtosis)
+    return deflate(daily, trials).probability if trials else None

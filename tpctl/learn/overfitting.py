@@ -6,6 +6,7 @@ López de Prado 2014) is the probability that a Sharpe ratio is above what the b
 given the skew and the tails of its returns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
@@ -91,6 +92,27 @@ def moments(returns: Floats) -> tuple[float, float, float]:
         return 0.0, 0.0, 3.0
     scaled = centred / deviation
     return float(returns.mean()) / deviation, float((scaled**3).mean()), float((scaled**4).mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Deflated:
+    """A Sharpe ratio per step, the one luck would show over `trials`, and the probability to be above that."""
+
+    sharpe: float
+    benchmark: float
+    trials: int
+    probability: float
+
+
+def deflate(returns: Floats, trials: Sequence[float]) -> Deflated:
+    """Return how a series stands against the Sharpe ratios of everything that was tried; raises `ValueError` for none.
+
+    The variance of the trials' ratios is taken from them; of one alone it is zero.
+    """
+    sharpe, skew, kurtosis = moments(returns)
+    variance = float(np.var(trials)) if len(trials) > 1 else 0.0
+    benchmark = benchmark_sharpe(variance, len(trials))
+    return Deflated(sharpe, benchmark, len(trials), deflated_sharpe(sharpe, benchmark, len(returns), skew, kurtosis))
 
 
 @lru_cache(maxsize=4)
