@@ -13,6 +13,8 @@ complete -c tpctl -n '__fish_seen_subcommand_from watch' -l seed -x -d 'Seed of 
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l entries -r -F -a 'none' -d 'Positions the simulated account opens: 4/h or 30/d of market time, a file, or none.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l venue -x -d 'Use the twin \'tpctl venue\' serves at URL.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l once -d 'Bring every exit up to date once, then leave.'
+complete -c tpctl -n '__fish_seen_subcommand_from watch' -l flatten -d 'Close every managed position at market, then leave; asks first.'
+complete -c tpctl -n '__fish_seen_subcommand_from watch' -l yes -d 'With --flatten: do not ask.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l for -x -d 'Leave after this much market time: 10m, 6h, 1h30m.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l arm -d 'Send orders; outside sim nothing is sent without it.'
 complete -c tpctl -n '__fish_seen_subcommand_from watch' -l confirm -x -a 'sim demo live' -d 'Repeat the profile\'s name; live needs it to arm.'

@@ -37,6 +37,8 @@ _tpctl() {
                 '--entries=[Positions the simulated account opens\: 4/h or 30/d of market time, a file, or none.]:RATE|FILE|none:_files' \
                 '--venue=[Use the twin '\''tpctl venue'\'' serves at URL.]:URL: ' \
                 '--once[Bring every exit up to date once, then leave.]' \
+                '--flatten[Close every managed position at market, then leave; asks first.]' \
+                '--yes[With --flatten\: do not ask.]' \
                 '--for=[Leave after this much market time\: 10m, 6h, 1h30m.]:DURATION: ' \
                 '--arm[Send orders; outside sim nothing is sent without it.]' \
                 '--confirm=[Repeat the profile'\''s name; live needs it to arm.]:PROFILE:(sim demo live)' \

@@ -12,7 +12,7 @@ from tpctl.exits.errors import ExitCode
 
 @dataclass
 class FakeSession:
-    """Stands where `cli.session` and `cli.serving` stand: keeps the options, and does what a test tells it to."""
+    """Stands where sessions are put together: keeps the options, and does what a test tells it to."""
 
     asked: list[Any] = field(default_factory=list)
     does: Any = None
@@ -25,7 +25,7 @@ class FakeSession:
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
     fake = FakeSession()
-    for name, function in (("session", "run_watch"), ("serving", "run_venue")):
+    for name, function in (("session", "run_watch"), ("serving", "run_venue"), ("flatten", "run_flatten")):
         module = ModuleType(f"tpctl.cli.{name}")
         setattr(module, function, fake.run)
         monkeypatch.setitem(sys.modules, f"tpctl.cli.{name}", module)

@@ -37,6 +37,8 @@ class WatchOptions:
     entries: Entries | None = None
     venue: str | None = None
     once: bool = False
+    flatten: bool = False
+    yes: bool = False
     stop_after: Millis | None = None
     jsonl: bool = False
     arm: bool = False
@@ -57,6 +59,10 @@ class WatchOptions:
             self._only_looks()
         if both := [symbol for symbol in self.symbols if symbol in self.exclude]:
             raise UsageError(f"{both[0]} is both named and excluded", "leave one of them out")
+        if self.yes and not self.flatten:
+            raise UsageError("--yes does nothing without --flatten", "leave it out")
+        if self.flatten:
+            self._only_closes()
         if self.once and self.stop_after is not None:
             raise UsageError("--once and --for contradict each other", "give one of them")
         if self.confirm is not None and not self.arm:
@@ -74,6 +80,7 @@ class WatchOptions:
             "--record": self.record is not None,
             "--arm": self.arm,
             "--once": self.once,
+            "--flatten": self.flatten,
             "--metrics-port": self.metrics_port is not None,
             "--for": self.stop_after is not None,
             "--venue": self.venue is not None,
@@ -87,6 +94,13 @@ class WatchOptions:
         others += [option for option in self._twin_options() if self.attach or option != "--speed"]
         if others:
             raise UsageError(f"{others[0]} does not go with {name}", f"{name} only shows; leave {others[0]} out")
+
+    def _only_closes(self) -> None:
+        """Refuse what closing everything has no use for."""
+        given = {"--for": self.stop_after is not None, "--policy": self.policy is not None}
+        given |= dict.fromkeys(self._twin_options(), True)
+        if others := [name for name, present in given.items() if present]:
+            raise UsageError(f"{others[0]} does not go with --flatten", f"leave {others[0]} out")
 
     def _twin_options(self) -> list[str]:
         """Return the given options that shape an embedded twin."""

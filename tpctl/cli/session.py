@@ -246,8 +246,12 @@ async def _assemble(
     stack.callback(scores.close)
     scores.publish()
     modes = "armed" if armed else "shadow"
-    # A one-shot tells what it did to whoever asked for it, and nobody else.
-    around = settings if pin is None else replace(settings, notify=NotifySettings(), telemetry=TelemetrySettings())
+    # A one-shot tells what it did to whoever asked for it, and nobody else; what closes everything concerns all.
+    around = (
+        settings
+        if pin is None or options.flatten
+        else replace(settings, notify=NotifySettings(), telemetry=TelemetrySettings())
+    )
     outside = Outside(around, modes, options.metrics_port, teller.warn)
     stack.callback(outside.close)
     if outside.port is not None:
@@ -297,6 +301,7 @@ async def _assemble(
             mark_max_age_ms=mark_limit(settings),
             duration_ms=options.stop_after,
             once=options.once,
+            flatten=options.flatten,
         ),
         state=state,
         halted=lambda: operator.halted(state_dir),

@@ -48,6 +48,7 @@ EXAMPLES = (
     Example("tpctl watch --attach", "look at the watch that runs already, from another terminal"),
     Example("tpctl watch --replay incident.jsonl --speed 60", "what --record kept, sixty times as fast as it happened"),
     Example("tpctl watch --profile live --arm --confirm live", "the real account, armed"),
+    Example("tpctl watch --profile live --arm --confirm live --flatten", "close everything at market; asks first"),
 )
 EXIT_CODES = (
     ExitCode.OK,
@@ -90,6 +91,10 @@ def watch(
     entries: EntriesOption = None,
     venue: TwinOption = None,
     once: Annotated[bool, typer.Option("--once", help="Bring every exit up to date once, then leave.")] = False,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Close every managed position at market, then leave; asks first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --flatten: do not ask.")] = False,
     stop_after: Annotated[
         Millis | None,
         typer.Option(
@@ -163,6 +168,8 @@ def watch(
         entries=entries,
         venue=venue,
         once=once,
+        flatten=flatten,
+        yes=yes,
         stop_after=stop_after,
         jsonl=jsonl,
         arm=arm,
@@ -185,6 +192,10 @@ def watch(
         from tpctl.cli.replay import run_replay
 
         return run_replay(options)
+    if options.flatten:
+        from tpctl.cli.flatten import run_flatten
+
+        return run_flatten(options)
     from tpctl.cli.session import run_watch
 
     return run_watch(options)

@@ -27,12 +27,14 @@ from tpctl.exits.draft import STALE_MS
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, Scope, State
 from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
 from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
+from tpctl.exits.flatten import is_flat, next_to_close, open_episodes
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
 from tpctl.exits.model import Note, NoteKind, PositionKey, RiskReadings, Scalar
 from tpctl.exits.quiet import awake, keys_of, loud_first
-from tpctl.exits.requests import Outcome, Request, RequestAnswer, answer_in
+from tpctl.exits.requests import CloseAll, Outcome, Request, RequestAnswer, answer_in
 from tpctl.exits.rules import ExitRules
+from tpctl.exits.snapshot import AGREEING_READS
 from tpctl.exits.units import Millis
 from tpctl.ports import Adviser, Clock, Exchange, Feed, RiskMeter
 
@@ -51,6 +53,7 @@ _ONCE_S = 20.0
 class WatchTerms:
     """How one run behaves. `duration_ms` is event time; `once` stops when everything wanted is in place.
 
+    With `flatten`, which implies `once`, what is wanted is that every position is closed and no order of ours is left.
     Marks older than `mark_max_age_ms` decide nothing (I14); None where event time is not real time.
     """
 
@@ -61,6 +64,7 @@ class WatchTerms:
     mark_max_age_ms: int | None = None
     duration_ms: int | None = None
     once: bool = False
+    flatten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +214,13 @@ class Watch:
 
     def ask(self, key: PositionKey, request: Request, source: str) -> str:
         """Ask something of a position from within this process; return the id its `answered` note carries."""
-        self._asked += 1
-        name = f"{source}-{self._clock.now()}-{self._asked}"
+        name = self._request_name(source)
         self._inbox.put_nowait((Requested(self._clock.now(), key, name, source, request),))
         return name
+
+    def _request_name(self, source: str) -> str:
+        self._asked += 1
+        return f"{source}-{self._clock.now()}-{self._asked}"
 
     def resync(self, reason: str) -> None:
         """Read the whole account again as soon as reads may follow each other."""
@@ -283,7 +290,8 @@ class Watch:
     async def _pump(self) -> None:
         """Carry the feed into the inbox; in lockstep, one step at a time."""
         reason = "the market ended"
-        deadline = asyncio.get_running_loop().time() + _ONCE_S
+        loop = asyncio.get_running_loop()
+        deadline, left = loop.time() + _ONCE_S, 0
         try:
             async for batch in self._feed.events():
                 self._inbox.put_nowait(self._fresh(batch))
@@ -301,7 +309,9 @@ class Watch:
                     if self._converged():
                         reason = "everything wanted is in place"
                         break
-                    if asyncio.get_running_loop().time() > deadline:
+                    if self._terms.flatten and (now_left := len(open_episodes(self.state))) != left:
+                        deadline, left = loop.time() + _ONCE_S, now_left
+                    if loop.time() > deadline:
                         reason = f"not everything wanted is in place after {_ONCE_S:.0f} s"
                         break
         except TpctlError as error:
@@ -327,6 +337,8 @@ class Watch:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 
     def _converged(self) -> bool:
+        if self._terms.flatten and not self._is_flat():
+            return False
         if self._reads == 0 or self._read_reason is not None:
             return False
         if self._measuring is not None and not self._measuring.done():
@@ -338,6 +350,13 @@ class Watch:
         decision = step(self.state, Tick(self._clock.now()))
         planned = all(e.plan is not None or e.backstop is not None for e in self.state.episodes.values())
         return planned and not decision.intents and not any(_pending(e) for e in self.state.episodes.values())
+
+    def _is_flat(self) -> bool:
+        """Whether everything is closed; that there is nothing is believed to as many reads as that one is flat."""
+        if self._reads < AGREEING_READS:
+            self._dispatch(ReadAccount("whether anything is open"))
+            return False
+        return is_flat(self.state)
 
     def _apply(self, event: Event) -> bool:
         """Decide on one event and make it durable; return whether it led to an order."""
@@ -424,6 +443,9 @@ class Watch:
             self._apply(Tick(now))
             self._watch_halt(now)
             self._take_requests(now)
+            if self._terms.flatten:
+                for key in next_to_close(self.state):
+                    self._apply(Requested(now, key, self._request_name("flatten"), "flatten", CloseAll()))
             self._measure_if_due()
             self._advise_if_due()
             self._watch_record()
