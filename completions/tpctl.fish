@@ -187,7 +187,7 @@ complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l min-attempts -x -d
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l sort -x -d 'Order by a field, largest first, or by a group.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l trend -d 'Add the hit rate in time to each row.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l heatmap -x -a 'distance hour weekday' -d 'Show hits by symbol and this instead.'
-complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l plot -r -F -d 'Draw the heat map, or the equity of exits, as .svg or .html.'
+complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l plot -r -F -d 'Draw the heat map, or the equity of exits, as .svg, .html or .png.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l feedback -d 'Print the vector for training only.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l targets -d 'Show every figure against its target.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l target-hit-rate -x -d 'Hit rate to reach. [default: 75%]'

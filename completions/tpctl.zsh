@@ -226,7 +226,7 @@ _tpctl() {
                 '--sort=[Order by a field, largest first, or by a group.]:FIELD: ' \
                 '--trend[Add the hit rate in time to each row.]' \
                 '--heatmap=[Show hits by symbol and this instead.]:distance|hour|weekday:(distance hour weekday)' \
-                '--plot=[Draw the heat map, or the equity of exits, as .svg or .html.]:FILE:_files' \
+                '--plot=[Draw the heat map, or the equity of exits, as .svg, .html or .png.]:FILE:_files' \
                 '--feedback[Print the vector for training only.]' \
                 '--targets[Show every figure against its target.]' \
                 '--target-hit-rate=[Hit rate to reach. \[default\: 75%\]]:RATIO: ' \

@@ -365,6 +365,9 @@ def test_the_report_is_one_html_file(shell: Shell, tmp_path: Path) -> None:
     assert shell("--heatmap", "hour", "--plot", tmp_path / "heat.svg") == ExitCode.OK
     assert (tmp_path / "heat.svg").read_text().startswith("<?xml")
     assert shell("--plot", tmp_path / "equity.html", "-q") == ExitCode.OK
+    for name, kind in (("heat.png", ("--heatmap", "hour")), ("equity.png", ())):
+        assert shell(*kind, "--plot", tmp_path / name, "-q") == ExitCode.OK
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "equity.html").read_text()
 
 

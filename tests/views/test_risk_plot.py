@@ -61,8 +61,6 @@ def test_a_page_holds_the_drawing_and_a_title_that_is_escaped() -> None:
 
 
 def test_a_png_is_drawn_where_the_extra_is_installed() -> None:
-    pytest.importorskip("matplotlib")
-
     assert draw(picture([1.0, 2.0, 3.0, nan, 1.0] * 60), Path("course.png")).startswith(b"\x89PNG")
 
 

@@ -202,10 +202,10 @@ def _labels(labels: Mapping[str, str]) -> str:
     return ",".join(f'{name}="{value}"' for name, value in escaped.items())
 
 
-def write_text(text: str, path: Path) -> None:
+def write_bytes(data: bytes, path: Path) -> None:
     """Replace a file named by the operator, readable as his umask says; raises `StateFileError`."""
     with _staged(path) as staged:
-        staged.write_text(text, encoding="utf-8")
+        staged.write_bytes(data)
 
 
 @contextmanager

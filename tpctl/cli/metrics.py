@@ -155,8 +155,8 @@ class MetricsOptions:
             raise UsageError("--export parquet needs a file", "add --output FILE")
         if self.output is not None and self.export is None:
             raise UsageError("--output does nothing without --export", "add --export csv, parquet or prom")
-        if self.plot is not None and self.plot.suffix not in {".svg", ".html"}:
-            raise UsageError(f"cannot plot to {str(self.plot)!r}", "give a file that ends in .svg or .html")
+        if self.plot is not None and self.plot.suffix not in {".svg", ".html", ".png"}:
+            raise UsageError(f"cannot plot to {str(self.plot)!r}", "give a file that ends in .svg, .html or .png")
         if self.merge and (self.report or self.trend or self.export in {Export.CSV, Export.PARQUET}):
             raise UsageError("--merge shows figures only", "leave --report, --trend and --export csv or parquet out")
         if self.merge and self.file is not None:
@@ -258,7 +258,9 @@ def metrics(
     heatmap: Annotated[Heat | None, typer.Option("--heatmap", help="Show hits by symbol and this instead.")] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw the heat map, or the equity of exits, as .svg or .html."),
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw the heat map, or the equity of exits, as .svg, .html or .png."
+        ),
     ] = None,
     feedback: Annotated[bool, typer.Option("--feedback", help="Print the vector for training only.")] = False,
     targets: Annotated[bool, typer.Option("--targets", help="Show every figure against its target.")] = False,

@@ -139,15 +139,21 @@ def _heat_fields(heat: "HeatMap") -> "list[Json]":
 
 
 def _plot(source: Source, options: MetricsOptions, chosen: Selection, path: Path) -> None:
-    from tpctl.adapters.metrics_export import write_text
-    from tpctl.views.metrics_svg import alone, equity_svg, heat_svg
+    from tpctl.adapters.metrics_export import write_bytes
 
-    if options.heatmap is not None:
-        svg = heat_svg(_heat(source, options.heatmap, chosen), options.min_attempts)
+    heat = None if options.heatmap is None else _heat(source, options.heatmap, chosen)
+    points = query_of(source, "--plot").equity(chosen) if heat is None else []
+    if path.suffix == ".png":
+        from tpctl.views.metrics_png import equity_png, heat_png
+
+        drawn = equity_png(points, path) if heat is None else heat_png(heat, options.min_attempts, path)
     else:
-        svg = equity_svg(query_of(source, "--plot").equity(chosen))
-    page = alone(svg) if path.suffix == ".svg" else f"<!doctype html><meta charset=utf-8><body>{svg}</body>\n"
-    write_text(page, path)
+        from tpctl.views.metrics_svg import alone, equity_svg, heat_svg
+
+        svg = equity_svg(points) if heat is None else heat_svg(heat, options.min_attempts)
+        page = alone(svg) if path.suffix == ".svg" else f"<!doctype html><meta charset=utf-8><body>{svg}</body>\n"
+        drawn = page.encode()
+    write_bytes(drawn, path)
     _say(options, f"wrote {path}")
 
 
@@ -164,7 +170,7 @@ def _page(
     path: Path,
     place: tuple[str, str],
 ) -> ExitCode:
-    from tpctl.adapters.metrics_export import write_text
+    from tpctl.adapters.metrics_export import write_bytes
     from tpctl.cli.metrics_trades import worst_trades
     from tpctl.views.metrics_page import Page, page_html
 
@@ -179,7 +185,7 @@ def _page(
         heats=tuple(_heat(source, kind, chosen) for kind in (Heat.DISTANCE, Heat.HOUR)),
         trades=worst_trades(scan, query, chosen, _WORST_TRADES),
     )
-    write_text(page_html(page), path)
+    write_bytes(page_html(page).encode(), path)
     _say(options, f"wrote {path}")
     return ExitCode.OK if report.rows else ExitCode.EMPTY
 
@@ -202,7 +208,7 @@ def _export(source: Source, options: MetricsOptions, chosen: Selection, env: str
         if options.output is None:
             sys.stdout.write(page)
         else:
-            export.write_text(page, options.output)
+            export.write_bytes(page.encode(), options.output)
         return ExitCode.OK if groups else ExitCode.EMPTY
     query, scan = query_of(source, "--export"), scan_of(source, "--export")
     rows = export.export_rows(scan, query, chosen)

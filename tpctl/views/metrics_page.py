@@ -220,7 +220,7 @@ def _worst(trades: Sequence[Trade]) -> str:
     for trade in trades:
         closed = trade.closed
         r = "" if closed.r is None else f", {closed.r:+.2f} R"
-        marks = f"{len(trade.marks)} marks on record" if trade.marks else "no price path on record"
+        marks = f"marks on record: {len(trade.marks)}" if trade.marks else "no price path on record"
         articles.append(
             f'<article><h3>{escape(str(closed.key))} <span class="bad">{closed.pnl:+,.2f} USD{r}</span></h3>'
             f'<p class="faint">{escape(closed.strategy or "n/a")} · closed by {escape(closed.reason.replace("_", "-"))}'

@@ -6,7 +6,7 @@ on its own. Floats are pixels here, never money.
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from html import escape
 
 from tpctl.exits.units import Millis, trimmed
@@ -154,14 +154,13 @@ class _Frame:
         return self._bottom - share * (self._bottom - self._top)
 
     def grid(self) -> list[str]:
-        """Return four lines with their values, and the times at both ends."""
+        """Return lines at round values, and the times at both ends."""
         lines = []
-        for part in range(4):
-            value = self._low + (self._high - self._low) * (part + 0.5) / 4
-            y = self._bottom - (self._bottom - self._top) * (part + 0.5) / 4
+        for value in _round_values(self._low, self._high):
+            y = self.y(value)
             lines += [
                 f'<line x1="{self.left}" x2="{self.right:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_GRID}"/>',
-                f'<text x="{self.left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{_FAINT}">{_tidy(value)}</text>',
+                f'<text x="{self.left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{_FAINT}">{value:,f}</text>',
             ]
         for at, anchor, x in ((self._start, "start", float(self.left)), (self._end, "end", self.right)):
             moment = f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M}"
@@ -171,8 +170,14 @@ class _Frame:
         return lines
 
 
-def _tidy(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+def _round_values(low: float, high: float) -> list[Decimal]:
+    """Return the multiples of 1, 2 or 5 times a power of ten between two values, some three to five of them."""
+    span = Decimal(repr(high - low)) / 5
+    power = Decimal(1).scaleb(span.adjusted())
+    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= span)
+    first = int((Decimal(repr(low)) / step).to_integral_value(ROUND_CEILING))
+    last = int((Decimal(repr(high)) / step).to_integral_value(ROUND_FLOOR))
+    return [number * step if number else Decimal(0) for number in range(first, last + 1)]
 
 
 def _note(text: str, width: int) -> str:

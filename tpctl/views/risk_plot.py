@@ -12,8 +12,8 @@ from math import isfinite
 from pathlib import Path
 from statistics import median
 
-from tpctl.exits.errors import InputsError
 from tpctl.exits.units import Millis
+from tpctl.views.png import new_figure, png_bytes
 
 WIDTH, PANEL_HEIGHT = 1200, 240
 _LEFT, _RIGHT, _TOP, _GAP, _BOTTOM = 60, 20, 50, 40, 40
@@ -181,17 +181,7 @@ def _ticks(first: Millis, last: Millis) -> list[tuple[Millis, str]]:
 
 
 def _png(picture: Picture, path: Path) -> bytes:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputsError(
-            f"drawing {str(path)!r} needs the plot extra", "install it: pip install 'tpctl[plot]', or name a .svg file"
-        ) from None
-    import io
-
-    figure = Figure(figsize=(12, 3 * len(picture.curves) + 1), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(path, 12, 3 * len(picture.curves) + 1)
     figure.suptitle(picture.title)
     panels = figure.subplots(len(picture.curves), 1, sharex=True, squeeze=False)[:, 0]
     for panel, curve in zip(panels, picture.curves, strict=True):
@@ -208,6 +198,4 @@ def _png(picture: Picture, path: Path) -> bytes:
             panel.annotate(name, (moment, curve.top), color=_MARK, fontsize=8, va="top", ha=side)
         panel.set_ylim(0, curve.top)
         panel.set_title(curve.title, loc="left", fontsize=10)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", metadata={"Software": "tpctl"})
-    return out.getvalue()
+    return png_bytes(figure)
