@@ -241,6 +241,9 @@ _tpctl() {
                 '--record=[Take in outcomes, JSON lines, each once by its id.]:FILE|-:_files' \
                 '--verify[Check the journal, and the metrics file against it.]' \
                 '--rebuild[Make the metrics file anew from the journal.]' \
+                '--settle[Judge closed positions by what came after, each once, on one-minute candles.]' \
+                '*--data=[Recorded candles to settle on; repeatable. \[default\: exchange\]]:FILE:_files' \
+                '--venue=[Settle on the twin '\''tpctl venue'\'' serves at URL.]:URL: ' \
                 '*--merge=[Show journals or metrics files together; repeatable.]:FILE:_files' \
                 '--file=[Metrics file, instead of TP_METRICS_PATH or the profile'\''s own.]:FILE:_files' \
                 '--format=[How to print. \[default\: table\]]:table|json|jsonl|csv|plain:(table json jsonl csv plain)' \

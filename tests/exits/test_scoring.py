@@ -207,7 +207,7 @@ def test_no_attempts_have_no_interval() -> None:
 
 def watched(side: PositionSide = LONG) -> Aftermath:
     return Aftermath(
-        "a2", side, D(110) if side is LONG else D(90), D(95) if side is LONG else D(105), 1000, D(2), D(101)
+        "a2", side, D(110) if side is LONG else D(90), D(95) if side is LONG else D(105), HORIZON_MS, D(2), D(101)
     )
 
 
@@ -222,11 +222,11 @@ def follow(aftermath: Aftermath, path: list[tuple[int, str]]) -> Aftermath | Ver
 @pytest.mark.parametrize(
     ("path", "verdict"),
     [
-        ([(1, "100"), (500, "110")], Verdict(True, D(18))),
-        ([(1, "100"), (1000, "112")], Verdict(True, D(18))),
-        ([(1, "100"), (1001, "112")], Verdict(False, D(0))),
+        ([(1, "100"), (500, "110")], Verdict(True, D(18), 500)),
+        ([(1, "100"), (HORIZON_MS, "112")], Verdict(True, D(18), HORIZON_MS)),
+        ([(1, "100"), (HORIZON_MS + 1, "112")], Verdict(False, D(0))),
         ([(1, "96"), (2, "95")], Verdict(False, D(0))),
-        ([(1, "96"), (1001, "96")], Verdict(False, D(0))),
+        ([(1, "96"), (HORIZON_MS + 1, "96")], Verdict(False, D(0))),
     ],
 )
 def test_the_path_after_a_miss_decides_whether_it_left_too_early(path: list[tuple[int, str]], verdict: Verdict) -> None:
@@ -234,17 +234,17 @@ def test_the_path_after_a_miss_decides_whether_it_left_too_early(path: list[tupl
 
 
 def test_a_short_is_judged_mirrored() -> None:
-    assert follow(watched(SHORT), [(1, "100"), (2, "90")]) == Verdict(True, D(22))
+    assert follow(watched(SHORT), [(1, "100"), (2, "90")]) == Verdict(True, D(22), 2)
     assert follow(watched(SHORT), [(1, "100"), (2, "105")]) == Verdict(False, D(0))
 
 
 def test_an_undecided_path_is_still_watched() -> None:
-    assert follow(watched(), [(1, "100"), (1000, "109.99")]) == watched()
+    assert follow(watched(), [(1, "100"), (HORIZON_MS, "109.99")]) == watched()
 
 
 def test_a_candle_that_holds_both_levels_counts_as_stopped_first() -> None:
     assert judge_bar(watched(), 1, D(94), D(111)) == Verdict(False, D(0))
-    assert judge_bar(watched(), 1, D(96), D(111)) == Verdict(True, D(18))
+    assert judge_bar(watched(), 1, D(96), D(111), lasting=60_000) == Verdict(True, D(18), 60_001)
 
 
 def test_watching_starts_at_the_exit_and_runs_for_the_horizon() -> None:
@@ -252,7 +252,7 @@ def test_watching_starts_at_the_exit_and_runs_for_the_horizon() -> None:
 
     assert isinstance(started, Aftermath)
     assert (started.until, started.quantity, started.exit_price) == (MISS.exit_time + HORIZON_MS, D("0.1"), D(50_200))
-    assert judge(started, MISS.exit_time + HORIZON_MS, D(51_000)) == Verdict(True, D(80))
+    assert judge(started, MISS.exit_time + HORIZON_MS, D(51_000)) == Verdict(True, D(80), HORIZON_MS)
 
 
 def test_an_exit_at_its_own_stop_was_not_premature_and_a_hit_has_no_aftermath() -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from metrics_desk import LIFE, START, VECTOR, random_attempts
 
-from tpctl.adapters.metrics_positions import Excursions
+from tpctl.adapters.metrics_positions import Early, Excursions, InHindsight
 from tpctl.adapters.metrics_query import Closed, Closes, Spread
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import Outcome, PositionKey
@@ -48,6 +48,7 @@ REST = Rest(
     stop_moves={"trail": 4},
     incidence=Incidence(0.4, 0.2),
     excursions=Excursions(*[Spread(4, Decimal("0.02"), (Decimal("0.01"),) * 3, Decimal("0.05"))] * 2, None, None, None),
+    hindsight=InHindsight((Early(5, 20, 1, None), Early(30, 20, 3, None), Early(240, 20, 9, None)), {}, None, None),
     latency_ms={"sent": Spread(9, Decimal(3), (Decimal(2), Decimal(5), Decimal(7)), Decimal(8))},
 )
 
@@ -68,6 +69,7 @@ def test_the_table_tells_every_row_and_the_sum() -> None:
     assert any("counting 7 attempts still open, 40.0% to 60.0% end in a hit" in line for line in lines)
     assert any(line.startswith("n/a") and "slippage to mid" in line for line in lines)
     assert "excursions   in favour p50 1.00%, mean 2.00%; against p50 1.00%, mean 2.00%, worst 5.00%" in lines
+    assert "left early   of 20 judged misses the target was reached within 5 min 1, 30 min 3, 4 h 9" in lines
     assert "latency      sent p50 2 ms, p99 7 ms, longest 8 ms" in lines
 
 

@@ -28,6 +28,7 @@ from tpctl.exits.intents import CancelOrder, OrderIntent
 from tpctl.exits.model import Attempt, Note, PositionKey
 from tpctl.exits.requests import RequestAnswer
 from tpctl.exits.scoring import Aftermath, fold
+from tpctl.exits.settlement import Settlement
 from tpctl.exits.units import Millis
 
 # What the journal may still need for protective orders once the disk is full (reliability D2).
@@ -42,6 +43,7 @@ _INSERT = {
     # What is known by an id counts once: the first to arrive stays (I17).
     "attempts": "INSERT INTO attempts VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
     "aftermaths": "INSERT INTO aftermaths VALUES (?, ?, ?, ?) ON CONFLICT (attempt_id) DO NOTHING",
+    "settlements": "INSERT INTO settlements VALUES (?, ?, ?, ?) ON CONFLICT (generation) DO NOTHING",
     "hindsights": "INSERT INTO hindsights VALUES (?, ?, ?, ?) ON CONFLICT (attempt_id) DO NOTHING",
 }
 _NEXT = {
@@ -64,6 +66,7 @@ class Entry:
     episodes: tuple[EpisodeRow, ...] = ()
     aftermaths: tuple[Aftermath, ...] = ()
     hindsights: tuple[Hindsight, ...] = ()
+    settlements: tuple[Settlement, ...] = ()
     answers: tuple[tuple[str, RequestAnswer], ...] = ()
 
 
@@ -127,6 +130,8 @@ class Journal(JournalReader):
                 self._insert(db, "aftermaths", (aftermath.attempt_id, entry.at, encode(aftermath)))
             for hindsight in entry.hindsights:
                 self._insert(db, "hindsights", (hindsight.attempt_id, entry.at, encode(hindsight)))
+            for settlement in entry.settlements:
+                self._insert(db, "settlements", (settlement.generation, entry.at, encode(settlement)))
             for name, answer in entry.answers:
                 settle_request(db, name, entry.at, answer)
         return Committed(event_seq, note_seqs, new)

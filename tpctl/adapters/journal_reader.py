@@ -27,6 +27,7 @@ from tpctl.exits.intents import OrderIntent
 from tpctl.exits.model import Attempt, Note, PositionKey
 from tpctl.exits.requests import Request, RequestAnswer
 from tpctl.exits.scoring import Aftermath, Verdict
+from tpctl.exits.settlement import Settlement
 from tpctl.exits.units import Millis, Money, Price, Quantity
 
 EVENT_KINDS = kinds(Event)
@@ -42,10 +43,11 @@ _SELECT = {
     "attempts": "SELECT 0, id, at, payload, crc FROM attempts ",
     "aftermaths": "SELECT 0, attempt_id, at, payload, crc FROM aftermaths ",
     "hindsights": "SELECT 0, attempt_id, at, payload, crc FROM hindsights ",
+    "settlements": "SELECT 0, generation, at, payload, crc FROM settlements ",
     "requests": "SELECT seq, id, at, expires_at, source, symbol, side, payload, taken_at, answer, crc FROM requests ",
 }
 # The schema a table came with, where that was not the first.
-_SINCE = {"requests": 2}
+_SINCE = {"requests": 2, "settlements": 3}
 
 T = TypeVar("T")
 
@@ -204,6 +206,11 @@ class JournalReader:
         """Return the missed attempts whose price path is still to be judged, oldest first."""
         rows = self._rows("aftermaths", "WHERE attempt_id NOT IN (SELECT attempt_id FROM hindsights) ORDER BY at, 2")
         return tuple(self._decode("aftermaths", row[2], Aftermath) for row in rows)
+
+    def settlements(self) -> tuple[Settlement, ...]:
+        """Return what is known in hindsight of every position that was settled, in the order they closed."""
+        found = (self._decode("settlements", row[2], Settlement) for row in self._rows("settlements"))
+        return tuple(sorted(found, key=lambda one: (one.closed_at, one.generation)))
 
     def requests(self, *, waiting: bool = False) -> tuple[FiledRequest, ...]:
         """Return the requests that were filed, oldest first; only those `waiting` for an answer where asked."""

@@ -16,13 +16,16 @@ from sqlite3 import Connection
 from typing import Any, Self, TypeVar
 
 from tpctl.adapters.codec import CodecError, decode
-from tpctl.adapters.journal_schema import checksum, damaged, guarded, open_reader, read_meta
+from tpctl.adapters.journal_schema import checksum, damaged, guarded, open_reader, read_meta, schema_of
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey
 from tpctl.exits.scoring import Verdict
+from tpctl.exits.settlement import Settlement
 from tpctl.exits.units import Millis, Price
 
 CHUNK = 2000
+# The schema of the journal that brought them.
+_SETTLEMENTS_SINCE = 3
 _MARKED = ("MarkPrice", "Snapshot")
 
 T = TypeVar("T")
@@ -148,6 +151,50 @@ class JournalScan:
             (number, self._decode("notes", row[4], Note)) for number, row in self._checked("notes", rows, numbered=True)
         ]
 
+    def notes_from(self, at: Millis, kinds: tuple[NoteKind, ...]) -> Iterator[tuple[int, Note]]:
+        """Yield the notes of some kinds told at a time or later, with their numbers."""
+        seq = self._first("notes", at) - 1
+        while found := self.notes_after(seq, kinds):
+            yield from ((number, note) for number, note in found if note.at >= at)
+            seq = found[-1][0]
+
+    def events_from(self, at: Millis, kind: str) -> Iterator[tuple[Millis, PositionKey, str]]:
+        """Yield the events of one kind from a time on: their time, the position they are of, and their payload."""
+        seq = self._first("events", at) - 1
+        while rows := self._fetch(
+            "SELECT seq, at, kind, symbol, side, payload, crc FROM events WHERE seq > ? AND kind = ?"
+            " ORDER BY seq LIMIT 50",
+            *(seq, kind),
+        ):
+            for number, (when, _, symbol, side, payload) in self._checked("events", rows, numbered=True):
+                seq = number
+                if when >= at:
+                    yield when, self._key(symbol, side), payload
+
+    def settled(self) -> frozenset[str]:
+        """Return the generations of the positions that were settled."""
+        if not self._holds_settlements:
+            return frozenset()
+        return frozenset(row[0] for row in self._fetch("SELECT generation FROM settlements"))
+
+    def settlements_after(self, row: int, limit: int = CHUNK) -> list[tuple[int, Settlement]]:
+        """Return settlements with numbers above `row`, in order."""
+        if not self._holds_settlements:
+            return []
+        rows = self._fetch(
+            "SELECT rowid, generation, at, payload, crc FROM settlements WHERE rowid > ? ORDER BY rowid LIMIT ?",
+            *(row, limit),
+        )
+        return [
+            (number, self._decode("settlements", payload, Settlement))
+            for number, (_, _, payload) in self._checked("settlements", rows)
+        ]
+
+    @property
+    def _holds_settlements(self) -> bool:
+        with guarded(self.path):
+            return schema_of(self._db) >= _SETTLEMENTS_SINCE
+
     def mark(self, attempt: int, note: int) -> str:
         """Return the checksums of one attempt and one note: journals that agree in both are copies up to there."""
         found = self._fetch("SELECT crc FROM attempts WHERE rowid = ?", attempt)
@@ -212,7 +259,7 @@ class JournalScan:
         """
         marks: list[tuple[Millis, Price]] = []
         kinds = ",".join(f"'{kind}'" for kind in _MARKED)
-        first = self._event_at(start)
+        first = self._first("events", start)
         while True:
             rows = self._fetch(
                 f"SELECT seq, at, kind, symbol, side, payload, crc FROM events"  # noqa: S608 - own names
@@ -239,12 +286,12 @@ class JournalScan:
         except (KeyError, TypeError, InvalidOperation) as error:
             raise damaged(self.path, f"is damaged: an event has no readable mark ({error!r})") from error
 
-    def _event_at(self, at: Millis) -> int:
-        """Return the number of the first event at or after a time, by bisection: events are numbered as they came."""
-        low, high = 1, self.last_rows()[3] + 1
+    def _first(self, table: str, at: Millis) -> int:
+        """Return the number of the first event or note at or after a time, by bisection: they are numbered in order."""
+        low, high = 1, self.last_rows()[3 if table == "events" else 2] + 1
         while low < high:
             middle = (low + high) // 2
-            rows = self._fetch("SELECT at FROM events WHERE seq >= ? ORDER BY seq LIMIT 1", middle)
+            rows = self._fetch(f"SELECT at FROM {table} WHERE seq >= ? ORDER BY seq LIMIT 1", middle)  # noqa: S608 - own names
             if rows and rows[0][0] < at:
                 low = middle + 1
             else:

@@ -132,6 +132,15 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_open ON requests (seq) WHERE taken_at IS NULL;
 """,
+    # What the path after its exit says of a position, hours later.
+    """
+CREATE TABLE settlements (
+    generation TEXT PRIMARY KEY,
+    at INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    crc INTEGER NOT NULL
+);
+""",
 )
 """What each schema number added to the one before; a journal of an older one is brought up to date by its writer."""
 SCHEMA = len(_TABLES)

@@ -17,13 +17,14 @@ from typing import Self
 from tpctl.adapters.journal_scan import CHUNK, JournalScan
 from tpctl.adapters.metrics_cells import DISTANCE_BANDS, ROW_COLUMNS, SIDES, CellKey, cell_keys, fit, numbered
 from tpctl.adapters.metrics_excursions import put_delays, put_excursions
+from tpctl.adapters.metrics_hindsight import TABLES, put_settlement, put_verdict
 from tpctl.exits.model import Attempt, Note, NoteKind
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
-VERSION = 3
+VERSION = 4
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
 _BUSY_S = 2.0
@@ -33,7 +34,8 @@ _NUMBER = re.compile(r"\s-?\d+(\.\d+)?%?")
 
 _TABLES = """
 CREATE TABLE sources (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, attempt INTEGER NOT NULL,
-    hindsight INTEGER NOT NULL, note INTEGER NOT NULL, event INTEGER NOT NULL, mark TEXT NOT NULL);
+    hindsight INTEGER NOT NULL, note INTEGER NOT NULL, event INTEGER NOT NULL, mark TEXT NOT NULL,
+    settlement INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE ids (id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE rows (n INTEGER PRIMARY KEY, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL,
@@ -134,6 +136,7 @@ class MetricsIndex:
         hindsight = self._read_hindsights(scan, source, hindsight, last_hindsight, attempt, merging=merging)
         self._flush()
         self.db.execute("UPDATE sources SET hindsight = ? WHERE id = ?", (hindsight, source))
+        self._read_settlements(scan, source)
         self._commit()
 
     def _mark(self, scan: JournalScan, source: int, attempt: int, note: int) -> None:
@@ -145,9 +148,8 @@ class MetricsIndex:
 
     def create(self) -> None:
         """Make the tables of an empty index."""
-        self.db.executescript(
-            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {_TABLES}; COMMIT;"
-        )
+        marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+        self.db.executescript(f"BEGIN; {marks} {_TABLES} {TABLES} COMMIT;")
         # 0 is "not on record" wherever a name is.
         self.db.execute("INSERT INTO names VALUES (0, '')")
         self.db.execute("BEGIN")
@@ -166,7 +168,7 @@ class MetricsIndex:
             if scan.mark(attempt, note) == mark:
                 return number, (attempt, hindsight, note, event)
         number = self.db.execute("SELECT coalesce(max(id), 0) + 1 FROM sources").fetchone()[0]
-        self.db.execute("INSERT INTO sources VALUES (?, ?, 0, 0, 0, 0, ':')", (number, identity))
+        self.db.execute("INSERT INTO sources VALUES (?, ?, 0, 0, 0, 0, ':', 0)", (number, identity))
         return number, (0, 0, 0, 0)
 
     def _read_regimes(self, scan: JournalScan, source: int, seq: int, through: int) -> None:
@@ -332,6 +334,14 @@ class MetricsIndex:
                 row = number
         return row
 
+    def _read_settlements(self, scan: JournalScan, source: int) -> None:
+        row = self.db.execute("SELECT settlement FROM sources WHERE id = ?", (source,)).fetchone()[0]
+        while found := scan.settlements_after(row):
+            for _, settlement in found:
+                put_settlement(self.db, settlement, self._name)
+            row = found[-1][0]
+        self.db.execute("UPDATE sources SET settlement = ? WHERE id = ?", (row, source))
+
     def _take_verdict(self, n: int, name: str, verdict: Verdict, *, merging: bool) -> None:
         if merging:
             n = self.db.execute("SELECT n FROM ids WHERE id = ?", (name,)).fetchone()[0]
@@ -343,6 +353,7 @@ class MetricsIndex:
         if not changed:
             return
         row = self.db.execute(f"SELECT {ROW_COLUMNS} FROM rows WHERE n = ?", (n,)).fetchone()  # noqa: S608 - own names
+        put_verdict(self.db, n, (row[1], row[8], row[0]), verdict)
         tally = Tally()
         tally.add_verdict(verdict.premature, missed)
         for key in cell_keys(row[:7], row[8], row[8] - row[7]):

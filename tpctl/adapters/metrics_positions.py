@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tpctl.adapters.metrics_excursions import STAGES
 from tpctl.adapters.metrics_query import MetricsQuery, Selection, Spread
+from tpctl.exits.settlement import ALTERNATIVES, HORIZONS
 
 _MEASURES = ("mfe", "mae", "mfe_r", "mae_r", "capture")
 
@@ -22,6 +23,64 @@ class Excursions:
     mfe_r: Spread | None
     mae_r: Spread | None
     capture: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """What one other exit had given beyond the real one, in USD and, where the risk is on record, in R."""
+
+    better: Spread
+    better_r: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """Of the misses that were judged, how many had reached their target so many minutes after the exit.
+
+    `further` is how far the best price of those minutes lay beyond the exits of closed positions, as a share.
+    """
+
+    minutes: int
+    judged: int
+    premature: int
+    further: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
+class InHindsight:
+    """What the paths after the exits say. `others` are by the names of `ALTERNATIVES`."""
+
+    early: tuple[Early, ...]
+    others: Mapping[str, Other]
+    regret: Spread | None
+    regret_r: Spread | None
+
+
+def in_hindsight(query: MetricsQuery, chosen: Selection) -> InHindsight:
+    """Return what is known of the selected positions and misses in hindsight."""
+    others = {}
+    for number, name in enumerate(ALTERNATIVES):
+        better = query.spread("alternatives", "better", chosen, f"name = {number}")
+        if better is not None:
+            in_r = query.spread("alternatives", "better_r", chosen, f"name = {number} AND better_r IS NOT NULL")
+            others[name] = Other(better, in_r)
+    return InHindsight(
+        early=tuple(_early(query, chosen, minutes) for minutes in HORIZONS),
+        others=others,
+        regret=query.spread("settled", "regret", chosen, "regret IS NOT NULL"),
+        regret_r=query.spread("settled", "regret_r", chosen, "regret_r IS NOT NULL"),
+    )
+
+
+def _early(query: MetricsQuery, chosen: Selection, minutes: int) -> Early:
+    # A verdict of an older tpctl does not say when: it counts at the end only.
+    known = "premature = 1" if minutes == HORIZONS[-1] else f"premature = 1 AND after <= {minutes * 60_000}"
+    return Early(
+        minutes,
+        query.count("verdicts", chosen, "1"),
+        query.count("verdicts", chosen, known),
+        query.spread("afters", "further", chosen, f"minutes = {minutes}"),
+    )
 
 
 def excursions(query: MetricsQuery, chosen: Selection) -> Excursions:

@@ -265,6 +265,11 @@ class MetricsQuery:
         where, parameters = self._where(chosen, strategy="policy", at="at")
         return self._spread(table, column, f"{condition} AND {where}", parameters, whole=whole)
 
+    def count(self, table: str, chosen: Selection, condition: str) -> int:
+        """Return how many rows of such a table are selected."""
+        where, parameters = self._where(chosen, strategy="policy", at="at")
+        return self._count(table, f"{condition} AND {where}", parameters)
+
     def naked_ms(self, chosen: Selection) -> tuple[int, int, int, int] | None:
         """Return how long closed positions were without a live stop: how many, p50, p99 and the longest."""
         where, parameters = self._where(chosen, strategy="policy", at="at")

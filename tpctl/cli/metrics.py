@@ -37,6 +37,7 @@ EXAMPLES = (
     Example("tpctl metrics --by hour --since 30d --json", "the last thirty days by hour, for a script"),
     Example("tpctl metrics --check --min-attempts 30 -q", "exit with 20 or 21 where a target is missed"),
     Example("tpctl metrics --record outcomes.jsonl", "take in outcomes measured elsewhere, each once by its id"),
+    Example("tpctl metrics --settle", "judge by the price path what closed more than four hours ago"),
     Example("tpctl metrics --compare static dynamic", "two policies, with intervals that survive looking often"),
     Example("tpctl metrics --report exits.html", "one page with charts that opens offline"),
 )
@@ -47,6 +48,7 @@ EXIT_CODES = (
     ExitCode.CONFIG,
     ExitCode.STATE_FILE,
     ExitCode.LOCKED,
+    ExitCode.UNAVAILABLE,
     ExitCode.INPUTS,
     ExitCode.PARTIAL,
     ExitCode.CHECK_WARNING,
@@ -143,6 +145,9 @@ class MetricsOptions:
     record: Path | None = None
     verify: bool = False
     rebuild: bool = False
+    settle: bool = False
+    data: tuple[Path, ...] = ()
+    venue: str | None = None
     merge: tuple[Path, ...] = ()
     format: Format = Format.TABLE
     fields: tuple[str, ...] | None = None
@@ -155,6 +160,10 @@ class MetricsOptions:
             raise UsageError("--export parquet needs a file", "add --output FILE")
         if self.output is not None and self.export is None:
             raise UsageError("--output does nothing without --export", "add --export csv, parquet or prom")
+        if not self.settle and (self.data or self.venue is not None):
+            raise UsageError("--data and --venue say where --settle has its candles from", "add --settle")
+        if self.data and self.venue is not None:
+            raise UsageError("--data and --venue contradict each other", "give one of them")
         if self.plot is not None and self.plot.suffix not in {".svg", ".html", ".png"}:
             raise UsageError(f"cannot plot to {str(self.plot)!r}", "give a file that ends in .svg, .html or .png")
         if self.merge and (self.report or self.trend or self.export in {Export.CSV, Export.PARQUET}):
@@ -168,6 +177,7 @@ class MetricsOptions:
             "--record": self.record is not None,
             "--verify": self.verify,
             "--rebuild": self.rebuild,
+            "--settle": self.settle,
             "--compare": self.compare is not None,
             "--export": self.export is not None,
             "--report": self.report is not None,
@@ -313,6 +323,17 @@ def metrics(
         bool, typer.Option("--verify", help="Check the journal, and the metrics file against it.")
     ] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Make the metrics file anew from the journal.")] = False,
+    settle: Annotated[
+        bool,
+        typer.Option("--settle", help="Judge closed positions by what came after, each once, on one-minute candles."),
+    ] = False,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", metavar="FILE", help="Recorded candles to settle on; repeatable.  [default: exchange]"),
+    ] = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", metavar="URL", help="Settle on the twin 'tpctl venue' serves at URL.")
+    ] = None,
     merge: Annotated[
         list[Path] | None,
         typer.Option("--merge", metavar="FILE", help="Show journals or metrics files together; repeatable."),
@@ -342,6 +363,10 @@ def metrics(
 
     A target missed is a warning, and critical where the whole 95% interval misses it. --file shows a metrics file by
     itself. --record writes to the journal and the metrics file beside a running watch.
+
+    --settle looks at the price path until four hours after each exit: which misses were premature, how far the price
+    still went, what other exits had given on the same path, and the regret. A running watch does so by itself. What
+    candles are missing for stays open with the reason, and the exit code is then 19.
     """
     if json and output_format not in {None, Format.JSON}:
         raise UsageError("--json and --format contradict each other", "give one of them")
@@ -374,6 +399,9 @@ def metrics(
         record=record,
         verify=verify,
         rebuild=rebuild,
+        settle=settle,
+        data=tuple(data or ()),
+        venue=venue,
         merge=tuple(merge or ()),
         format=Format.JSON if json else output_format or Format.TABLE,
         fields=_fields(fields),
@@ -387,6 +415,10 @@ def run_metrics(options: MetricsOptions) -> ExitCode:
         from tpctl.cli.metrics_write import run_write
 
         return run_write(options)
+    if options.settle:
+        from tpctl.cli.metrics_settle import run_settle
+
+        return run_settle(options)
     from tpctl.cli.metrics_show import run_nagios, run_read
 
     return run_nagios(options) if options.nagios else run_read(options)

@@ -73,14 +73,14 @@ def run_write(options: MetricsOptions) -> ExitCode:
             drop_index(state.path / "metrics-index.db")
             with Standings(reader.path) as standings:
                 standings.forget()
-                records = _queued(lambda: file.publish(standings.records))
+                records = queued(lambda: file.publish(standings.records))
             words = f"{file.path} made anew: {sum(r.tp_attempts for r in records.values())} attempts"
     _print_done(options, words, profile, env)
     return ExitCode.OK
 
 
 def _record(options: MetricsOptions, source: Path, env: str, place: Path) -> _Taken:
-    with _input(source) as lines, _journal(env, place) as (state, journal):
+    with _input(source) as lines, journal_beside(env, place) as (state, journal):
         file = MetricsFile(metrics_path(state, options.file, os.environ))
         # Before anything is recorded: a file that may not be replaced is found now.
         file.read()
@@ -107,7 +107,7 @@ def _record(options: MetricsOptions, source: Path, env: str, place: Path) -> _Ta
         _take(taken, journal, batch)
         # Also where nothing was new: an earlier run may have died between the journal and the file.
         with Standings(journal.path) as standings:
-            _queued(lambda: file.publish(standings.records))
+            queued(lambda: file.publish(standings.records))
     return taken
 
 
@@ -127,7 +127,7 @@ def _input(source: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _journal(env: str, place: Path) -> Iterator[tuple[StateDir, Journal]]:
+def journal_beside(env: str, place: Path) -> Iterator[tuple[StateDir, Journal]]:
     """Open the profile's journal for writing beside a watch; in sim it is made where there is none."""
     state = find_state_dir(place)
     if state is not None and state.journal.exists():
@@ -140,7 +140,7 @@ def _journal(env: str, place: Path) -> Iterator[tuple[StateDir, Journal]]:
         raise InputsError(
             f"there is no journal in {str(place)!r}", "run tpctl watch once: it ties the journal to your account"
         )
-    journal = _queued(lambda: Journal.open(state.journal, fingerprint, at=_now(), code_version=__version__))
+    journal = queued(lambda: Journal.open(state.journal, fingerprint, at=_now(), code_version=__version__))
     with closing(journal):
         yield state, journal
 
@@ -151,7 +151,7 @@ def _take(taken: _Taken, journal: Journal, batch: dict[str, Attempt]) -> None:
         return
     attempts = list(batch.values())
     batch.clear()
-    new = set(_queued(lambda: journal.record(_now(), attempts)))
+    new = set(queued(lambda: journal.record(_now(), attempts)))
     taken.new += len(new)
     old = [attempt for attempt in attempts if attempt.id not in new]
     if old:
@@ -168,7 +168,7 @@ def _repeat(taken: _Taken, first: Attempt, again: Attempt) -> None:
         taken.differing.append(f"{again.id}: {', '.join(fields_apart)}")
 
 
-def _queued(work: Callable[[], T]) -> T:
+def queued(work: Callable[[], T]) -> T:
     """Do what needs its turn among other writers; raises `LockedError` when it does not come for a minute."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:

@@ -80,7 +80,7 @@ class Scorekeeper:
             low, high = Decimal(repr(candle.low)), Decimal(repr(candle.high))
             for aftermath in tuple(self._watched[symbol].values()):
                 if candle.at > aftermath.until - HORIZON_MS:
-                    verdict = judge_bar(aftermath, candle.at, low, high)
+                    verdict = judge_bar(aftermath, candle.at, low, high, lasting=_MINUTE_MS)
                     self._settle(symbol, candle.at + _MINUTE_MS, aftermath, verdict)
 
     @property

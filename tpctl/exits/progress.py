@@ -277,6 +277,8 @@ def end_episode(draft: Draft) -> None:
         arm=episode.arm,
         leverage=None if episode.plan is None else episode.plan.leverage,
         stop_initial=episode.stop_initial,
+        plans=episode.plans,
+        quantity_planned=None if episode.plan is None else episode.plan.quantity,
         best_mark=episode.peak,
         worst_mark=episode.trough,
         filled_ms=_closing_took(episode),

@@ -192,10 +192,14 @@ def wilson(hits: int, n: int, z: Decimal = _Z95) -> tuple[Decimal, Decimal] | Un
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a miss left too early, and what holding on would have brought beyond its exit, in USD without fees."""
+    """Whether a miss left too early, and what holding on would have brought beyond its exit, in USD without fees.
+
+    `after_ms` is how long after the exit the target was reached; None where it was not, or where that is not on record.
+    """
 
     premature: bool
     missed_usd: Money
+    after_ms: Millis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +244,8 @@ def judge(aftermath: Aftermath, at: Millis, price: Price) -> Aftermath | Verdict
     return judge_bar(aftermath, at, price, price)
 
 
-def judge_bar(aftermath: Aftermath, at: Millis, low: Price, high: Price) -> Aftermath | Verdict:
-    """Judge on one candle that opened at `at`, for the part of a path known only as candles.
+def judge_bar(aftermath: Aftermath, at: Millis, low: Price, high: Price, *, lasting: Millis = 0) -> Aftermath | Verdict:
+    """Judge on one candle that opened at `at` and lasted so long, for the part of a path known only as candles.
 
     A candle that holds both levels counts as stopped first: what cannot be told is not called premature.
     """
@@ -252,7 +256,8 @@ def judge_bar(aftermath: Aftermath, at: Millis, low: Price, high: Price) -> Afte
     if sign * (worst - aftermath.stop) <= 0:
         return Verdict(False, ZERO)
     if sign * (best - aftermath.target) >= 0:
-        return Verdict(True, aftermath.quantity * sign * (aftermath.target - aftermath.exit_price))
+        missed = aftermath.quantity * sign * (aftermath.target - aftermath.exit_price)
+        return Verdict(True, missed, at + lasting - (aftermath.until - HORIZON_MS))
     return aftermath
 
 

@@ -13,6 +13,7 @@ from tpctl.exits.statistics import Dimension, Tally
 from tpctl.exits.targets import Finding, Level, worst
 from tpctl.exits.units import trimmed
 from tpctl.views.metrics_fields import feedback_fields
+from tpctl.views.metrics_hindsight import hindsight_lines
 from tpctl.views.metrics_report import NOT_RECORDED, MetricsReport, Rest, Row, shown_group, value_of
 
 _HEADS = {
@@ -164,6 +165,7 @@ def _below(report: MetricsReport) -> list[str]:
     if rest.stop_moves:
         moves = ", ".join(f"{cause} {count}" for cause, count in rest.stop_moves.items())
         lines.append(f"stops moved  {moves}")
+    lines += hindsight_lines(rest.hindsight)
     words = ", ".join(name.removesuffix("_usd").removesuffix("_ms").replace("_", " ") for name in NOT_RECORDED)
     return [*lines, f"n/a          not recorded: {words}"]
 

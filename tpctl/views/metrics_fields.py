@@ -106,8 +106,10 @@ def findings_fields(report: MetricsReport) -> "list[Json]":
 
 
 def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
+    from tpctl.views.metrics_hindsight import hindsight_fields
+
     rest = report.rest
-    found: dict[str, Json] = {}
+    found = hindsight_fields(rest if isinstance(rest, Unavailable) else rest.hindsight)
     names = ("naked_ms", "slippage", "positions", "stop_moves", "hit_probability", *_EXCURSIONS, "latency_ms")
     if isinstance(rest, Unavailable):
         for name in names:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tpctl.adapters.metrics_positions import Excursions
+from tpctl.adapters.metrics_positions import Excursions, InHindsight
 from tpctl.adapters.metrics_query import Closes, Spread
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Dimension, Tally
@@ -77,7 +77,6 @@ NOT_IN_FILE = Unavailable("a metrics file does not hold it")
 # What an operator may look for and no journal holds, with the reason.
 NOT_RECORDED: Mapping[str, str] = {
     "slippage_to_mid": "the mid of the book is not recorded when an order fills",
-    "regret": "the outcomes of other exits on the same path are not recorded",
     "funding_usd": "funding payments are not recorded",
     "entry_fees_usd": "only the fees of exits are recorded",
 }
@@ -110,6 +109,7 @@ class Rest:
     incidence: "Incidence | None"
     excursions: Excursions
     latency_ms: Mapping[str, Spread]
+    hindsight: InHindsight
 
 
 @dataclass(frozen=True, slots=True)
