@@ -205,6 +205,10 @@ class Adviser(Protocol):
         """Return which policy is used, where that was not told yet."""
         ...
 
+    def see(self, notes: Sequence[Note]) -> Sequence[Note]:
+        """Measure the policy by what happened; return what is to be told where that takes it out of use."""
+        ...
+
     def due(self) -> bool:
         """Whether a candle has closed that it was not asked about."""
         ...

@@ -104,14 +104,18 @@ def test_rollback_returns_to_what_was_in_use_before_and_then_to_the_ladder(regis
 
 def test_drift_takes_a_policy_out_of_use_until_it_is_promoted_again(registry: PolicyRegistry) -> None:
     one = kept(registry)
-    promote(registry, one)
+    choice = promote(registry, one).choice
+    assert choice is not None
 
-    pointer = registry.suspend(20, "slippage ratio 2.4")
+    pointer = registry.suspend(choice, 20, "slippage ratio 2.4")
     assert pointer.choice is None
     assert pointer.suspended is not None
     assert (pointer.suspended.act, status(one, registry.pointer())) == (Act.SUSPEND, "suspended")
-    assert registry.suspend(21, "again") == pointer
-    assert promote(registry, one, 30).choice is not None
+    assert registry.suspend(choice, 21, "again") == pointer
+    again = promote(registry, one, 30)
+    assert again.choice is not None
+    # An alarm about what was in use before says nothing of what is in use now.
+    assert registry.suspend(choice, 31, "late") == again
 
 
 @pytest.mark.parametrize("gate", [None, REFUSED, msgspec.structs.replace(PASSED, checks=REFUSED.checks)])
@@ -174,6 +178,12 @@ def test_a_damaged_or_newer_record_is_refused(registry: PolicyRegistry) -> None:
 def test_one_writer_at_a_time(registry: PolicyRegistry) -> None:
     with registry.lock(), pytest.raises(LockedError, match="the policy registry is held"):
         registry.lock()
+
+
+def test_a_rollback_does_not_wait_for_a_training(registry: PolicyRegistry) -> None:
+    promote(registry, kept(registry))
+    with registry.lock():
+        assert registry.rollback(10, "at once").choice is None
 
 
 TRIAL = Trial(1, "c" * 64, "d" * 64, "cem", 3, "training")

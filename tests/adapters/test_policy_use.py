@@ -33,8 +33,8 @@ def test_without_a_registry_no_policy_is_promoted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "share", "how"),
     [
-        (Stage.SHADOW, "1", "shadow: what it would do is told, not done"),
-        (Stage.CANARY, "0.15", "canary on 15% of positions"),
+        (Stage.SHADOW, "1", "shadow, told and not used"),
+        (Stage.CANARY, "0.15", "canary, 15% of the positions"),
         (Stage.PROMOTED, "1", "promoted"),
     ],
 )
@@ -45,8 +45,10 @@ def test_the_policy_in_use_says_how_far_it_is_trusted(tmp_path: Path, stage: Sta
     use = policy_in_use(tmp_path)
 
     assert isinstance(use, PolicyUse)
-    assert str(use) == f"learned policy {record.hash[:12]}, {how}, since 1970-01-02"
+    assert use.words == f"policy {record.hash[:12]} ({how})"
     assert use.symbols == {"XRPUSDT"}
+    # The incumbent's mean and the gain over it out of sample.
+    assert use.expected.mean_r == pytest.approx(0.03)
     assert use.policy == registry.policy(record.hash)
 
 
@@ -57,7 +59,9 @@ def test_a_rollback_is_told_with_what_is_used_then(tmp_path: Path) -> None:
     promote(registry, second)
     registry.rollback(2 * DAY_MS, "it loses")
     gone = f"{second.hash[:12]} was rolled back on 1970-01-03 (it loses)"
-    assert str(policy_in_use(tmp_path)) == (f"learned policy {first.hash[:12]}, promoted, since 1970-01-02; {gone}")
+    use = policy_in_use(tmp_path)
+    assert isinstance(use, PolicyUse)
+    assert use.words == f"policy {first.hash[:12]} (promoted); {gone}"
 
     registry.rollback(3 * DAY_MS, "")
     assert reason(policy_in_use(tmp_path)) == (
@@ -69,10 +73,12 @@ def test_a_suspension_is_told_with_its_reason(tmp_path: Path) -> None:
     registry = PolicyRegistry(tmp_path)
     record = kept(registry)
     promote(registry, record)
-    registry.suspend(2 * DAY_MS, "results fall short")
+    choice = registry.pointer().choice
+    assert choice is not None
+    registry.suspend(choice, 2 * DAY_MS, "results fall short")
 
     assert reason(policy_in_use(tmp_path)) == (
-        f"policy {record.hash[:12]} was suspended on 1970-01-03 (results fall short)"
+        f"no policy is used: {record.hash[:12]} was suspended on 1970-01-03 (results fall short)"
     )
 
 
@@ -84,7 +90,7 @@ def test_a_damaged_file_leaves_the_ladder_and_says_why(tmp_path: Path, name: str
     promote(registry, record)
     (registry.path / name.format(hash=record.hash)).write_bytes(content)
 
-    assert reason(policy_in_use(tmp_path)).endswith("the ladder is used")
+    assert reason(policy_in_use(tmp_path)).startswith("no policy is used: ")
 
 
 def test_a_file_others_can_write_is_not_used(tmp_path: Path) -> None:
@@ -93,7 +99,7 @@ def test_a_file_others_can_write_is_not_used(tmp_path: Path) -> None:
     promote(registry, record)
     (registry.path / f"{record.hash}.json").chmod(0o666)
 
-    assert reason(policy_in_use(tmp_path)).endswith("the ladder is used")
+    assert reason(policy_in_use(tmp_path)).startswith("no policy is used: ")
 
 
 def test_a_change_is_seen_at_the_next_look(tmp_path: Path) -> None:
@@ -115,10 +121,10 @@ def test_reading_the_policy_in_use_needs_neither_numpy_nor_msgspec(tmp_path: Pat
     promote(registry, kept(registry))
     code = (
         "import sys\nfrom pathlib import Path\nfrom tpctl.adapters.policy_use import policy_in_use\n"
-        f"print(policy_in_use(Path({str(tmp_path)!r})))\n"
+        f"print(policy_in_use(Path({str(tmp_path)!r})).words)\n"
         "print([name for name in ('numpy', 'msgspec', 'gymnasium', 'tpctl.learn') if name in sys.modules])"
     )
     said = run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
 
-    assert said[0].startswith("learned policy ")
+    assert said[0].startswith("policy ")
     assert said[1] == "[]"

@@ -60,7 +60,7 @@ def test_without_anything_it_is_due_and_creates_nothing(empty: Desk) -> None:
     assert empty() is ExitCode.OK
     assert empty.out.splitlines() == [
         "due: no candidate was trained yet",
-        "in use: no policy was promoted; the ladder decides",
+        "in use: no policy is promoted; the ladder decides",
         "next: tpctl retrain --run",
     ]
     assert empty("--check") is ExitCode.RETRAIN_DUE
@@ -235,5 +235,5 @@ def test_only_what_passed_the_gate_is_promoted_and_rollback_is_instant(desk: Des
     assert desk("--rollback") is ExitCode.OK
     assert f"in use: policy {name} (canary, 20% of the positions)" in desk.out
     assert desk("--rollback") is ExitCode.OK
-    assert "in use: no policy: rolled back; the ladder decides" in desk.out
+    assert f"in use: no policy is promoted: {name} was rolled back on 2" in desk.out
     assert desk("--rollback") is ExitCode.STATE_FILE

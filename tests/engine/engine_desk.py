@@ -17,6 +17,7 @@ from tpctl.adapters.binance_map.params import Operation, find_params, wire_order
 from tpctl.adapters.binance_map.streams import FrameDecoder
 from tpctl.adapters.journal import Journal
 from tpctl.adapters.metrics_file import MetricsFile
+from tpctl.adapters.policy_evidence import read_evidence
 from tpctl.adapters.policy_use import PolicyUse
 from tpctl.adapters.rules import parse_brackets, parse_instruments
 from tpctl.engine.context import ContextSource, no_policy
@@ -225,6 +226,7 @@ class Desk:
         self.venue.step(MarketStep(START, quotes))
         self.exchange = DeskExchange(self.venue, self.clock)
         self.notes: list[Note] = []
+        self.suspended: list[tuple[str, str]] = []
         self.halt: str | None = None
         self.armed = True
         self.watch: Watch | None = None
@@ -277,7 +279,7 @@ class Desk:
             self.feed = DeskFeed(self.exchange, script)
             scores = Scorekeeper(writer, MetricsFile(self.metrics_path))
             scores.publish()
-            learned = None if use is None else self._learned(use)
+            learned = None if use is None else self._learned(use, opened)
             measured = (lambda: Unavailable("it is not measured here")) if risk is None else risk.current
             suggest = no_policy if learned is None else learned.suggestion
             self.watch = Watch(
@@ -300,12 +302,20 @@ class Desk:
         finally:
             opened.close()
 
-    def _learned(self, use: Callable[[], PolicyUse | Unavailable]) -> LearnedExits:
+    def _learned(self, use: Callable[[], PolicyUse | Unavailable], journal: Journal) -> LearnedExits:
         def life(key: PositionKey) -> str | None:
             episode = None if self.watch is None else self.watch.state.episodes.get(key)
             return None if episode is None else episode.generation
 
-        return LearnedExits(self.exchange, self.clock, use, rules=ExitRules, life=life)
+        return LearnedExits(
+            self.exchange,
+            self.clock,
+            use,
+            rules=ExitRules,
+            life=life,
+            book=lambda used: read_evidence(journal, used.choice, used.symbols),
+            suspend=lambda used, why: self.suspended.append((used.name, why)),
+        )
 
 
 def still(price: str, steps: int, symbol: str = "XRPUSDT") -> list[dict[str, str]]:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from engine_desk import START, XRP, Desk, still
 
-from tpctl.adapters.policy_pointer import Choice, Stage
+from tpctl.adapters.policy_pointer import Choice, Pointer, Stage
 from tpctl.adapters.policy_use import PolicyUse
 from tpctl.exits.errors import UnavailableError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import NoteKind
+from tpctl.market.policy.drift import Expected
 from tpctl.market.policy.features import ENTRY_FEATURES, STEP_FEATURES
 from tpctl.market.policy.model import Action, LearnedPolicy, Linear, Origin, Score, Zone
 from tpctl.ports import Candle
@@ -38,10 +39,13 @@ def use_of(
     symbols: frozenset[str] = frozenset({"XRPUSDT"}),
     zones: tuple[Zone, ...] = (),
     horizon: int = 96,
+    expected: Expected = Expected(0.0, 0.0001),  # noqa: B008 - frozen
 ) -> PolicyUse:
     body = Linear(close, tighten, SHARES[share])
     policy = LearnedPolicy(QUARTER_MS, horizon, body, zones, 1.5, Origin("stopping", 1, 2, "", ""))
-    return PolicyUse(Choice("ab12cd34ef56" + "0" * 52, stage, D(canary), START), policy, symbols)
+    pointer = Pointer().promoted(Choice("ab12cd34ef56" + "0" * 52, stage, D(canary), START), "")
+    assert pointer.choice is not None
+    return PolicyUse(pointer.choice, policy, symbols, expected, pointer.in_use)
 
 
 def candles_to(end: int, close: float = 2.5) -> tuple[Candle, ...]:
@@ -73,7 +77,9 @@ def close_of(desk: Desk, number: int = 1, price: float = 2.5) -> Callable[[], No
 
 
 def asked(desk: Desk) -> list[str]:
-    return [note.reason for note in desk.told(NoteKind.POLICY) if note.key == XRP]
+    """Return what was told of the position, but for what the policy saw when it met it."""
+    told = [note.reason for note in desk.told(NoteKind.POLICY) if note.key == XRP]
+    return [reason for reason in told if " sees " not in reason]
 
 
 def test_a_promoted_policy_closes_a_share_through_the_guard_and_is_heard_once(tmp_path: Path) -> None:
@@ -82,7 +88,7 @@ def test_a_promoted_policy_closes_a_share_through_the_guard_and_is_heard_once(tm
     desk.run(*still("2.5", 3), close_of(desk), *still("2.5", 4), use=lambda: use)
 
     assert desk.quantity() == 400
-    assert asked(desk) == ["ab12cd34ef56 asks: reduce by 50%; "]
+    assert asked(desk) == ["policy ab12cd34ef56 asks: reduce by 50%"]
     (answer,) = desk.told(NoteKind.ANSWERED)
     assert (answer.data["source"], answer.data["outcome"]) == ("policy ab12cd34ef56", "done")
 
@@ -107,7 +113,7 @@ def test_a_policy_in_shadow_tells_what_it_would_do_and_changes_nothing(tmp_path:
     desk.run(*still("2.5", 3), close_of(desk), *still("2.5", 4), use=lambda: use)
 
     assert desk.quantity() == 800
-    assert asked(desk) == ["ab12cd34ef56 in shadow would ask: close; remaining +1.000 R"]
+    assert asked(desk) == ["policy ab12cd34ef56 in shadow would ask: close; remaining +1.000 R"]
     assert desk.told(NoteKind.ANSWERED) == []
 
 
@@ -142,7 +148,7 @@ def test_on_a_symbol_it_was_not_trained_on_the_ladder_goes_on_and_that_is_told_o
     desk.run(*still("2.5", 3), *steps, use=lambda: use)
 
     assert desk.quantity() == 800
-    assert asked(desk) == ["ab12cd34ef56 was not trained on XRPUSDT; its exits follow the ladder"]
+    assert asked(desk) == ["policy ab12cd34ef56 was not trained on XRPUSDT; its exits follow the ladder"]
     assert "policy ab12cd34ef56 was not trained on XRPUSDT" in str(desk.told(NoteKind.PLANNED)[0].data["reasons"])
 
 
@@ -155,7 +161,7 @@ def test_without_candles_it_is_silent_and_the_position_stays_protected(tmp_path:
     summary = desk.run(*still("2.5", 3), close_of(desk), *still("2.5", 4), use=lambda: use)
 
     assert (desk.quantity(), summary.protected) == (800, 1)
-    assert asked(desk) == ["ab12cd34ef56 cannot see XRPUSDT: no candles today; its exits follow the ladder"]
+    assert asked(desk) == ["policy ab12cd34ef56 cannot see XRPUSDT: no candles today; its exits follow the ladder"]
 
 
 def test_a_candle_that_is_not_shown_yet_is_waited_for(tmp_path: Path) -> None:
@@ -185,7 +191,7 @@ def test_a_candle_that_is_never_shown_is_told_and_not_acted_on_late(tmp_path: Pa
 
     assert desk.quantity() == 800
     assert asked(desk) == [
-        "ab12cd34ef56 cannot see XRPUSDT: the newest candle is not shown; its exits follow the ladder"
+        "policy ab12cd34ef56 cannot see XRPUSDT: the newest candle is not shown; its exits follow the ladder"
     ]
 
 
@@ -232,8 +238,8 @@ def test_a_rollback_in_the_middle_of_a_run_is_told_and_obeyed_at_the_next_close(
 
     assert desk.quantity() == 400
     assert [note.reason for note in desk.told(NoteKind.POLICY) if note.key is None] == [
-        "learned policy ab12cd34ef56, promoted, since 2026-01-05",
-        "no policy is promoted: ab12cd34ef56 was rolled back on 2026-01-05; exits follow the ladder",
+        "in use: policy ab12cd34ef56 (promoted)",
+        "in use: no policy is promoted: ab12cd34ef56 was rolled back on 2026-01-05; the ladder decides",
     ]
 
 
@@ -243,3 +249,46 @@ def test_a_shadow_watch_sends_nothing_whatever_a_promoted_policy_asks(tmp_path: 
     desk.run(*still("2.5", 3), close_of(desk), *still("2.5", 4), use=lambda: use_of(ALWAYS, share="all"))
 
     assert (desk.quantity(), desk.exchange.sent) == (800, [])
+
+
+def test_what_the_policy_sees_at_its_first_meeting_is_kept_for_drift(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path)
+    steps = [item for number in (1, 2) for item in (close_of(desk, number), *still("2.5", 4))]
+    desk.run(*still("2.5", 3), *steps, use=use_of)
+    desk.run(close_of(desk, 3), *still("2.5", 4), use=use_of)
+
+    (note,) = [note for note in desk.told(NoteKind.POLICY) if " sees " in note.reason]
+    assert {name for name in note.data if name.startswith("reading_")} == {
+        "reading_drift_fast",
+        "reading_drift_slow",
+        "reading_swell",
+        "reading_reach",
+    }
+
+
+def test_results_far_below_what_was_promised_suspend_the_policy_at_once_and_for_good(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path)
+    use = use_of(ALWAYS, expected=Expected(20.0, 0.0001))
+    steps = [{"XRPUSDT": "2.4"}, *still("2.4", 3), desk.open_long, *still("2.4", 4), close_of(desk), *still("2.4", 4)]
+    desk.run(*still("2.5", 3), *steps, use=lambda: use)
+
+    ((name, why),) = desk.suspended
+    assert name == "ab12cd34ef56"
+    assert why.startswith("results fall short: ")
+    (told,) = [note for note in desk.told(NoteKind.DEGRADED) if "suspended" in note.reason]
+    assert told.reason.startswith("policy ab12cd34ef56 is suspended: results fall short: ")
+    assert [note.reason for note in desk.told(NoteKind.POLICY) if note.key is None][-1].startswith(
+        "in use: no policy is used: ab12cd34ef56 was suspended (results fall short"
+    )
+    # The position that was opened afterwards follows the ladder.
+    assert asked(desk) == []
+    assert "no learned policy blended in: no policy is used" in str(desk.told(NoteKind.PLANNED)[-1].data["reasons"])
+
+
+def test_a_shadow_is_not_blamed_for_the_ladder_s_results(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path)
+    use = use_of(ALWAYS, stage=Stage.SHADOW, expected=Expected(20.0, 0.0001))
+    desk.run(*still("2.5", 3), {"XRPUSDT": "2.4"}, *still("2.4", 3), use=lambda: use)
+
+    assert desk.told(NoteKind.CLOSED)
+    assert desk.suspended == []

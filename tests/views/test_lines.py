@@ -143,8 +143,8 @@ SENTENCES: list[tuple[Note, str]] = [
         "dashboard asked: stop to breakeven [done]: stop 2.4625 → 2.5026, breakeven",
     ),
     (
-        note(NoteKind.POLICY, "ab12cd34ef56 asks: reduce by 50%; drift_slow +0.031 R"),
-        "policy: ab12cd34ef56 asks: reduce by 50%; drift_slow +0.031 R",
+        note(NoteKind.POLICY, "policy ab12cd34ef56 asks: reduce by 50%; drift_slow +0.031 R"),
+        "policy ab12cd34ef56 asks: reduce by 50%; drift_slow +0.031 R",
     ),
     (
         note(NoteKind.RELOADED, "exits.trail.callback 2% → 1%", None),

@@ -5,7 +5,7 @@ row that fails is damage (`StateFileError`), never skipped.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -24,7 +24,7 @@ from tpctl.adapters.journal_schema import (
 from tpctl.exits.events import Event
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import OrderIntent
-from tpctl.exits.model import Attempt, Note, PositionKey
+from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey
 from tpctl.exits.requests import Request, RequestAnswer
 from tpctl.exits.scoring import Aftermath, Verdict
 from tpctl.exits.settlement import Settlement
@@ -178,9 +178,11 @@ class JournalReader:
         for seq, row in self._numbered("events", "WHERE seq > ? ORDER BY seq", since_seq):
             yield seq, self._record("events", EVENT_KINDS, row[1], row[4])
 
-    def notes(self, since_seq: int = 0) -> Iterator[tuple[int, Note]]:
-        """Yield the story after `since_seq`, with the numbers `watch --jsonl` prints."""
-        for seq, row in self._numbered("notes", "WHERE seq > ? ORDER BY seq", since_seq):
+    def notes(self, since_seq: int = 0, kinds: Sequence[NoteKind] = ()) -> Iterator[tuple[int, Note]]:
+        """Yield the story after `since_seq`, or its notes of some kinds, with the numbers `watch --jsonl` prints."""
+        only = f"AND kind IN ({', '.join('?' * len(kinds))}) " if kinds else ""
+        named = (kind.value for kind in kinds)
+        for seq, row in self._numbered("notes", f"WHERE seq > ? {only}ORDER BY seq", since_seq, *named):
             yield seq, self._decode("notes", row[4], Note)
 
     def last_note_seq(self) -> int:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,8 @@ from tpctl.exits.errors import StateFileError
 from tpctl.exits.units import Millis, trimmed
 
 SCHEMA = "tpctl.promoted/1"
+# How much of a hash names a policy to people.
+SHOWN = 12
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -92,16 +95,21 @@ class Pointer:
     @property
     def in_use(self) -> str:
         """Which policy is used, in the words every command says it with."""
-        choice = self.choice
-        if choice is not None:
-            share = "" if choice.share == 1 else f", {trimmed(choice.share * 100)}% of the positions"
-            told = ", told and not used" if choice.stage is Stage.SHADOW else ""
-            return f"policy {choice.hash[:12]} ({choice.stage}{share}{told})"
-        if self.suspended is not None:
-            return f"no policy: suspended, {self.suspended.why}; the ladder decides"
-        if self.events:
-            return "no policy: rolled back; the ladder decides"
-        return "no policy was promoted; the ladder decides"
+        choice, gone = self.choice, self._rolled_back()
+        if choice is None:
+            return f"{self.why_none}; the ladder decides"
+        share = "" if choice.share == 1 else f", {trimmed(choice.share * 100)}% of the positions"
+        told = ", told and not used" if choice.stage is Stage.SHADOW else ""
+        after = f"; {gone}" if gone else ""
+        return f"policy {choice.hash[:SHOWN]} ({choice.stage}{share}{told}){after}"
+
+    @property
+    def why_none(self) -> str:
+        """Why no policy is used, as a clause."""
+        chosen, gone = self.chosen, self._rolled_back()
+        if self.suspended is not None and chosen is not None:
+            return f"no policy is used: {chosen.hash[:SHOWN]} {_past(self.suspended, 'suspended')}"
+        return f"no policy is promoted: {gone}" if gone else "no policy is promoted"
 
     def promoted(self, choice: Choice, why: str) -> "Pointer":
         """Return the pointer after a promotion."""
@@ -117,6 +125,14 @@ class Pointer:
         """Return the pointer after drift took the policy out of use; one that is not in use stays as it is."""
         return self if self.choice is None else Pointer((*self.events, Event(Act.SUSPEND, at, why)))
 
+    def _rolled_back(self) -> str:
+        """Return what the last change rolled back; nothing where it was another change."""
+        before = Pointer(self.events[:-1]).chosen
+        last = self.events[-1] if self.events else None
+        if last is None or last.act is not Act.ROLLBACK or before is None:
+            return ""
+        return f"{before.hash[:SHOWN]} {_past(last, 'rolled back')}"
+
     def _stack(self) -> list[Choice]:
         stack: list[Choice] = []
         for event in self.events:
@@ -125,6 +141,11 @@ class Pointer:
             elif event.act is Act.ROLLBACK and stack:
                 stack.pop()
         return stack
+
+
+def _past(event: Event, what: str) -> str:
+    day = datetime.fromtimestamp(event.at / 1000, UTC).strftime("%Y-%m-%d")
+    return f"was {what} on {day}" + (f" ({event.why})" if event.why else "")
 
 
 def read_pointer(path: Path) -> Pointer:

@@ -4,12 +4,13 @@ Decides how they are kept under `policies/` of the state directory. A policy is 
 and read with every check of its codec. A record beside it says how it was trained and how it was judged. Trials are
 lines of a file that only grows, because what was tried and thrown away counts when luck is measured (learning 6): a
 line is written whole and synced before the figures of the trial are shown, and one that a crash cut short still counts.
-The choice is `policy_pointer`'s. Writers hold the registry's lock; readers need none.
+The choice is `policy_pointer`'s and has a lock of its own. Who adds candidates and trials holds the registry's; readers
+need none.
 """
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from tpctl.market.policy.model import LearnedPolicy
 RECORD_SCHEMA = "tpctl.candidate/1"
 # As much of a hash as must be given: one in four billion candidates shares it.
 SHORTEST = 8
+# How long a change waits for another that is being written.
+_PATIENCE_MS = 2_000
 
 
 class GateCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,7 +147,7 @@ class PolicyRegistry:
         return self.path / "trials.jsonl"
 
     def lock(self, patience_ms: int = 0) -> FileLock:
-        """Take the registry's lock, for a training or a change; raises `LockedError` where another holds it."""
+        """Take the registry's lock, to train or to judge; raises `LockedError` where another holds it."""
         self._make()
         return acquire(self.path / "registry.lock", "the policy registry", patience_ms)
 
@@ -237,20 +240,25 @@ class PolicyRegistry:
         if record.hash != choice.hash:
             raise ValueError("the choice is of another policy")
         self.policy(record.hash)
-        return self._change(self.pointer().promoted(choice, why))
+        return self._change(lambda pointer: pointer.promoted(choice, why))
 
     def rollback(self, at: Millis, why: str) -> Pointer:
         """Switch back to what was in use before the last promotion."""
-        return self._change(self.pointer().rolled_back(at, why))
+        return self._change(lambda pointer: pointer.rolled_back(at, why))
 
-    def suspend(self, at: Millis, why: str) -> Pointer:
-        """Take the policy in use out of use until it is promoted again."""
-        return self._change(self.pointer().suspend(at, why))
+    def suspend(self, choice: Choice, at: Millis, why: str) -> Pointer:
+        """Take a choice out of use until it is promoted again; one that is not in use any more is left alone."""
+        return self._change(lambda pointer: pointer.suspend(at, why) if pointer.choice == choice else pointer)
 
-    def _change(self, pointer: Pointer) -> Pointer:
+    def _change(self, change: Callable[[Pointer], Pointer]) -> Pointer:
+        """Change the choice under a lock of its own: a rollback does not wait for a training."""
         self._make()
-        write_pointer(self._pointer, pointer)
-        return pointer
+        with acquire(self.path / "choice.lock", "the choice of a policy", _PATIENCE_MS):
+            before = self.pointer()
+            after = change(before)
+            if after != before:
+                write_pointer(self._pointer, after)
+        return after
 
     def _record(self, path: Path) -> Record:
         check_private_file(path)

@@ -7,44 +7,36 @@ neither numpy nor msgspec, for `plan` and `watch` read it.
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tpctl.adapters.files import check_private_file, read_file
-from tpctl.adapters.policy_pointer import Act, Choice, Event, Pointer, Stage, read_pointer
+from tpctl.adapters.policy_pointer import SHOWN, Choice, read_pointer
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.units import Millis, trimmed
 from tpctl.market.policy.codec import decode_policy, policy_hash
+from tpctl.market.policy.drift import Expected
 from tpctl.market.policy.model import LearnedPolicy
 
-# How much of a hash names a policy to people.
-SHOWN = 12
 FOLDER, POINTER = "policies", "promoted.json"
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyUse:
-    """A policy that is in use, and how. It was trained on `symbols`; `after` tells what was rolled back to it."""
+    """A policy that is in use. It was trained on `symbols`; `expected` is what drift is measured against.
+
+    `words` say which policy it is and how far it is trusted, as every command does.
+    """
 
     choice: Choice
     policy: LearnedPolicy
     symbols: frozenset[str]
-    after: str = ""
+    expected: Expected
+    words: str
 
     @property
     def name(self) -> str:
         """The beginning of its hash."""
         return self.choice.hash[:SHOWN]
-
-    def __str__(self) -> str:
-        how = {
-            Stage.SHADOW: "shadow: what it would do is told, not done",
-            Stage.CANARY: f"canary on {trimmed(100 * self.choice.share)}% of positions",
-            Stage.PROMOTED: "promoted",
-        }[self.choice.stage]
-        after = f"; {self.after}" if self.after else ""
-        return f"learned policy {self.name}, {how}, since {_day(self.choice.at)}{after}"
 
 
 def policy_in_use(state_dir: Path) -> PolicyUse | Unavailable:
@@ -52,16 +44,14 @@ def policy_in_use(state_dir: Path) -> PolicyUse | Unavailable:
     folder = state_dir / FOLDER
     try:
         pointer = read_pointer(folder / POINTER)
-    except StateFileError as error:
-        return Unavailable(f"{error.message}; the ladder is used")
-    choice = pointer.choice
-    if choice is None:
-        return Unavailable(_why_none(pointer))
-    try:
+        choice = pointer.choice
+        if choice is None:
+            return Unavailable(pointer.why_none)
         policy = read_policy(folder, choice.hash)
-        return PolicyUse(choice, policy, _trained_on(folder, choice.hash), _rolled_back(pointer))
+        symbols, expected = _trained(folder, choice.hash)
     except StateFileError as error:
-        return Unavailable(f"{error.message}; the ladder is used")
+        return Unavailable(f"no policy is used: {error.message}")
+    return PolicyUse(choice, policy, symbols, expected, pointer.in_use)
 
 
 class PolicyFile:
@@ -102,40 +92,20 @@ def read_policy(folder: Path, name: str) -> LearnedPolicy:
     return policy
 
 
-def _trained_on(folder: Path, name: str) -> frozenset[str]:
-    """Return the symbols of a policy's record: on others it was never judged."""
+def _trained(folder: Path, name: str) -> tuple[frozenset[str], Expected]:
+    """Return the symbols of a policy's record, and what it promised: on others it was never judged."""
     path = folder / f"{name}.record.json"
     check_private_file(path)
     try:
-        symbols = json.loads(read_file(path) or b"")["symbols"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        symbols = None
-    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
-        raise StateFileError(f"{str(path)!r} does not say what the policy was trained on", "roll back, or train again")
-    return frozenset(symbols)
-
-
-def _why_none(pointer: Pointer) -> str:
-    chosen = pointer.chosen
-    if pointer.suspended is not None and chosen is not None:
-        return f"policy {chosen.hash[:SHOWN]} {_past(pointer.suspended, 'suspended')}"
-    gone = _rolled_back(pointer)
-    return f"no policy is promoted: {gone}" if gone else "no policy is promoted"
-
-
-def _rolled_back(pointer: Pointer) -> str:
-    """Return what the last change rolled back; nothing where it was another change."""
-    before = Pointer(pointer.events[:-1]).chosen
-    last = pointer.events[-1] if pointer.events else None
-    if last is None or last.act is not Act.ROLLBACK or before is None:
-        return ""
-    return f"{before.hash[:SHOWN]} {_past(last, 'rolled back')}"
-
-
-def _past(event: Event, what: str) -> str:
-    why = f" ({event.why})" if event.why else ""
-    return f"was {what} on {_day(event.at)}{why}"
-
-
-def _day(at: Millis) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d")
+        found = json.loads(read_file(path) or b"")
+        gate = found["gate"] or {}
+        gain = gate.get("gain")
+        # What it came to out of sample, where that was measured.
+        mean = found["mean_r"] if gain is None else found["incumbent_r"] + gain
+        features = {str(row["name"]): tuple(map(float, row["edges"])) for row in found["features"]}
+        expected = Expected(float(mean), float(found["slippage"]), features)
+        return frozenset(map(str, found["symbols"])), expected
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise StateFileError(
+            f"{str(path)!r} does not say what the policy was trained on", "roll back, or train again"
+        ) from None

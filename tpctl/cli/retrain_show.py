@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 from tpctl.adapters.files import StateDir, find_state_dir
 from tpctl.adapters.journal_reader import JournalReader
+from tpctl.adapters.policy_evidence import read_evidence
 from tpctl.adapters.policy_pointer import Choice, Pointer, Stage
 from tpctl.adapters.policy_registry import PolicyRegistry, Record
+from tpctl.adapters.policy_use import policy_in_use
 from tpctl.cli.retrain import Mode, RetrainOptions
 from tpctl.exits.errors import ExitCode, StateFileError
-from tpctl.exits.model import Attempt, Outcome
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import Attempt
 from tpctl.exits.units import Millis
-from tpctl.market.policy.drift import slips_more
+from tpctl.market.policy.drift import alarms
 from tpctl.market.policy.due import Due, Standing, due
 from tpctl.settings.profile import profile_state
 from tpctl.views.retrain import RetrainView, document, listing, page
-
-# How long a change waits for another that is being written.
-_PATIENCE_MS = 2_000
 
 
 def run_registry(options: RetrainOptions) -> ExitCode:
@@ -31,8 +31,7 @@ def run_registry(options: RetrainOptions) -> ExitCode:
         if options.mode is Mode.PROMOTE:
             _promote(registry, options, now)
         elif options.mode is Mode.ROLLBACK:
-            with registry.lock(_PATIENCE_MS):
-                registry.rollback(now, "asked for")
+            registry.rollback(now, "asked for")
         records, pointer = registry.records(), registry.pointer()
         found = _due(state, records, pointer, now)
         view = RetrainView(profile, env, now, pointer, records, registry.trials().count, found)
@@ -49,9 +48,7 @@ def run_registry(options: RetrainOptions) -> ExitCode:
 
 def _promote(registry: PolicyRegistry, options: RetrainOptions, now: Millis) -> None:
     record = registry.find(options.named)
-    with registry.lock(_PATIENCE_MS):
-        choice = Choice(record.hash, Stage(options.trust.value), options.share, now)
-        registry.promote(record, choice, "asked for")
+    registry.promote(record, Choice(record.hash, Stage(options.trust.value), options.share, now), "asked for")
 
 
 def _due(state: StateDir, records: Sequence[Record], pointer: Pointer, now: Millis) -> Due:
@@ -60,19 +57,18 @@ def _due(state: StateDir, records: Sequence[Record], pointer: Pointer, now: Mill
         return due(Standing(now, trained_at, 0))
     with JournalReader.read_only(state.journal) as journal:
         closed = len(journal.episodes(closed_since=trained_at or 0))
-        in_use = pointer.choice
-        alarms = () if in_use is None else _alarms(journal.attempts(), records, in_use)
-    return due(Standing(now, trained_at, closed, alarms))
+        found = _alarms(state, journal, pointer)
+    return due(Standing(now, trained_at, closed, found))
 
 
-def _alarms(attempts: Sequence[Attempt], records: Sequence[Record], choice: Choice) -> tuple[str, ...]:
-    """Return what speaks against the policy in use, by what was measured since its promotion."""
-    record = next((one for one in records if one.hash == choice.hash), None)
-    if record is None:
-        return ()
-    slips = [slippage_of(one) for one in attempts if one.exit_time >= choice.at and one.outcome is Outcome.HIT]
-    found = slips_more(slips, record.slippage)
-    return () if found is None else (found,)
+def _alarms(state: StateDir, journal: JournalReader, pointer: Pointer) -> tuple[str, ...]:
+    """Return what speaks against the policy in use, or what took it out of use."""
+    if pointer.suspended is not None:
+        return (pointer.why_none,)
+    use = policy_in_use(state.path)
+    if isinstance(use, Unavailable):
+        return () if pointer.choice is None else (use.reason,)
+    return alarms(read_evidence(journal, use.choice, use.symbols).evidence, use.expected)
 
 
 def slippage_of(attempt: Attempt) -> float:

@@ -211,10 +211,9 @@ async def _assemble(
 ) -> "tuple[Watch, BinanceReader, Beat, Reloader]":
     """Put the parts of one run together."""
     from tpctl.adapters.binance.client import BinanceExchange, ShadowExchange
-    from tpctl.adapters.policy_use import PolicyFile
+    from tpctl.cli.learned import open_adviser
     from tpctl.cli.outside import Outside
     from tpctl.engine.context import ContextSource
-    from tpctl.engine.learned import LearnedExits
     from tpctl.engine.scorekeeper import Scorekeeper
     from tpctl.engine.watch import Watch, WatchTerms
 
@@ -270,13 +269,7 @@ async def _assemble(
         stack.callback(recorder.close)
     feed = link.feed(exchange, mode, lambda: watch.symbols)
     meter = _risk_meter(settings, link, exchange, lambda key: _stop_of(watch.state, key), stack)
-    adviser = LearnedExits(
-        exchange,
-        link.clock,
-        PolicyFile(state_dir.path).current,
-        rules=lambda: watch.state.rules,
-        life=lambda key: _life_of(watch.state, key),
-    )
+    adviser = open_adviser(exchange, link.clock, state_dir.path, journal, lambda: watch.state)
     contexts = ContextSource(
         exchange,
         link.clock,
@@ -357,11 +350,6 @@ def _scope(settings: Settings, options: WatchOptions) -> Scope:
         if symbol in excluded:
             raise UsageError(f"{symbol} is excluded by watch.exclude", "take it out of the configuration to guard it")
     return Scope(frozenset(options.symbols), excluded, settings.watch.rollout.fraction)
-
-
-def _life_of(state: State, key: PositionKey) -> str | None:
-    episode = state.episodes.get(key)
-    return None if episode is None else episode.generation
 
 
 async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> None:

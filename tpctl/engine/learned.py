@@ -7,24 +7,26 @@ reading is missing or the symbol is new to it, it says nothing, the ladder goes 
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 
-from tpctl.adapters.policy_pointer import Stage
+from tpctl.adapters.policy_evidence import READING, EvidenceBook
+from tpctl.adapters.policy_pointer import Choice, Stage
 from tpctl.adapters.policy_use import PolicyUse
 from tpctl.exits.draft import tighter
 from tpctl.exits.episode import Episode, LegStatus, Phase, State
 from tpctl.exits.errors import TpctlError
 from tpctl.exits.events import Event, Requested
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.model import Note, NoteKind, PositionKey, Suggestion
+from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar, Suggestion
 from tpctl.exits.quantize import market_limits, round_stop
 from tpctl.exits.requests import CloseAll, Reduce, Request, TightenStop
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.stops import stop_distance
 from tpctl.exits.units import ONE, Millis, Ratio, trimmed
 from tpctl.market.policy.advice import StepAdvice, advise_step, advise_zone, in_share, words
+from tpctl.market.policy.drift import alarms
 from tpctl.market.policy.features import HISTORY, MarketReading, PositionReading, read_market
 from tpctl.market.policy.model import SHARES, Action
 from tpctl.market.volatility import daily_volatility
@@ -53,7 +55,8 @@ class LearnedExits:
     """The learned policy in use, for one account.
 
     `use` tells which it is, `rules` the exits it improves on, and `life` the generation of an open position, which
-    decides whether a canary speaks for it.
+    decides whether a canary speaks for it. `book` returns what was measured of it so far, and `suspend` takes it out of
+    use for good; without them nothing is measured.
     """
 
     def __init__(
@@ -64,16 +67,28 @@ class LearnedExits:
         *,
         rules: Callable[[], ExitRules],
         life: Callable[[PositionKey], str | None],
+        book: Callable[[PolicyUse], EvidenceBook] | None = None,
+        suspend: Callable[[PolicyUse, str], None] = lambda _, __: None,
     ) -> None:
         self._reader = reader
         self._clock = clock
-        self._use = use
+        self._in_use = use
+        self._open_book = book
+        self._suspend = suspend
+        self._book: EvidenceBook | None = None
+        self._fallen: tuple[Choice, str] | None = None
         self._rules = rules
         self._life = life
         self._seen: dict[str, _Seen | Unavailable] = {}
         self._asked_for: Millis = 0
         self._told: str | None = None
         self._silent: dict[PositionKey, str] = {}
+
+    def _use(self) -> PolicyUse | Unavailable:
+        use = self._in_use()
+        if self._fallen is not None and isinstance(use, PolicyUse) and use.choice == self._fallen[0]:
+            return Unavailable(f"no policy is used: {use.name} was suspended ({self._fallen[1]})")
+        return use
 
     # the plan's side
 
@@ -115,15 +130,33 @@ class LearnedExits:
     def news(self) -> tuple[Note, ...]:
         """Return which policy is used where that was not told yet, or has changed since."""
         use = self._use()
-        text = f"{use.reason}; exits follow the ladder" if isinstance(use, Unavailable) else str(use)
+        text = f"{use.reason}; the ladder decides" if isinstance(use, Unavailable) else use.words
         if text == self._told:
             return ()
         self._told = text
         self._silent.clear()
-        data: dict[str, str | None] = {"policy": None, "stage": None}
-        if not isinstance(use, Unavailable):
-            data = {"policy": use.choice.hash, "stage": use.choice.stage.value}
-        return (Note(self._clock.now(), NoteKind.POLICY, None, text, data),)
+        used = None if isinstance(use, Unavailable) else use
+        self._book = None if used is None or self._open_book is None else self._open_book(used)
+        data = {"policy": None, "stage": None} if used is None else _of(used)
+        return (Note(self._clock.now(), NoteKind.POLICY, None, f"in use: {text}", data),)
+
+    def see(self, notes: Sequence[Note]) -> tuple[Note, ...]:
+        """Measure the policy by what happened; return what is to be told where it is taken out of use."""
+        use, book = self._use(), self._book
+        if isinstance(use, Unavailable) or book is None or not book.see(notes):
+            return ()
+        found = alarms(book.evidence, use.expected)
+        if not found:
+            return ()
+        why = "; ".join(found)
+        self._fallen = use.choice, why
+        lasting = ""
+        try:
+            self._suspend(use, why)
+        except TpctlError as error:
+            lasting = f", until the next start: {error.message}"
+        text = f"policy {use.name} is suspended{lasting}: {why}; exits follow the ladder"
+        return (Note(self._clock.now(), NoteKind.DEGRADED, None, text, _of(use)),)
 
     def due(self) -> bool:
         """Whether a candle has closed that the policy was not asked about."""
@@ -162,21 +195,35 @@ class LearnedExits:
             missing = _missing(use, key, seen)
             if missing is not None:
                 if self._silent.get(key) != missing:
-                    told.append(self._note(use, key, f"{missing}; its exits follow the ladder"))
+                    told.append(self._note(use, key, f"policy {missing}; its exits follow the ladder"))
                 self._silent[key] = missing
                 continue
             self._silent.pop(key, None)
+            told += self._meet(use, key, episode, seen)
             advice = _advice(use, episode, seen)
             if advice is None:
                 continue
             step, request = advice
             shadow = use.choice.stage is Stage.SHADOW
             verb = "in shadow would ask" if shadow else "asks"
-            told.append(self._note(use, key, f"{use.name} {verb}: {request}; {words(step.why)}", step, request))
+            told.append(self._note(use, key, f"policy {use.name} {verb}: {request}{_because(step)}", step, request))
             if not shadow:
                 name = f"policy-{use.name}-{episode.generation}-{slot}"
                 asked.append(Requested(self._clock.now(), key, name, f"policy {use.name}", request))
         return tuple(told), tuple(asked)
+
+    def _meet(
+        self, use: PolicyUse, key: PositionKey, episode: Episode, seen: _Seen | Unavailable | None
+    ) -> tuple[Note, ...]:
+        """Return what the policy sees where it meets a position for the first time: drift is measured by it."""
+        market = seen.market if isinstance(seen, _Seen) else None
+        if self._book is None or episode.generation in self._book.met or not isinstance(market, MarketReading):
+            return ()
+        readings = asdict(market)
+        text = ", ".join(f"{name} {value:+.4g}" for name, value in readings.items())
+        data = _of(use) | {"generation": episode.generation}
+        data |= {f"{READING}{name}": Decimal(f"{value:.9g}") for name, value in readings.items()}
+        return (Note(self._clock.now(), NoteKind.POLICY, key, f"policy {use.name} sees {text}", data),)
 
     def _note(
         self,
@@ -186,7 +233,7 @@ class LearnedExits:
         advice: StepAdvice | None = None,
         request: Request | None = None,
     ) -> Note:
-        data: dict[str, str | Decimal | None] = {"policy": use.choice.hash, "stage": use.choice.stage.value}
+        data = _of(use)
         if advice is not None:
             data |= {"request": str(request), "score": Decimal(f"{advice.why.score:.6g}")}
         return Note(self._clock.now(), NoteKind.POLICY, key, text, data)
@@ -212,6 +259,17 @@ class LearnedExits:
                 found = _Seen(last.at + interval_ms, market, last.close, volatility)
         self._seen[symbol] = found
         return found
+
+
+def _of(use: PolicyUse) -> dict[str, Scalar]:
+    """Return what tells in a note which policy it is about."""
+    choice = use.choice
+    return {"policy": choice.hash, "stage": choice.stage.value, "promoted_at": choice.at}
+
+
+def _because(step: StepAdvice) -> str:
+    why = words(step.why)
+    return f"; {why}" if why else ""
 
 
 def _guarded(episode: Episode) -> bool:

@@ -410,6 +410,8 @@ class Watch:
             self._tell(note, seq)
         if decision.attempts:
             self._scores.watch(watched)
+        if self._adviser is not None and decision.notes:
+            self._tell_all(self._adviser.see(decision.notes))
 
     def _count(self, note: Note) -> None:
         if note.kind is NoteKind.REJECTED:

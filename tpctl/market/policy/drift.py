@@ -5,7 +5,8 @@ alarm and no all-clear: the test is left out. Plain Python, so that `watch` can 
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import log
 from statistics import fmean
 
@@ -19,6 +20,35 @@ STABILITY_READINGS = 200
 # deviation of 1 R about one false alarm in ten thousand positions; a fall of 0.6 R is told after some forty.
 TOLERANCE_R = 0.25
 THRESHOLD_R = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a policy promised: mean net R a position, mean slippage at take-profits, the deciles of each feature."""
+
+    mean_r: float
+    slippage: float
+    features: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What was measured since it was promoted, oldest first: net R of its positions, slippage, features at entry."""
+
+    results: list[float] = field(default_factory=list)
+    slips: list[float] = field(default_factory=list)
+    readings: dict[str, list[float]] = field(default_factory=dict)
+
+
+def alarms(evidence: Evidence, expected: Expected) -> tuple[str, ...]:
+    """Return what speaks against going on with a policy."""
+    found = [falls_short(evidence.results, expected.mean_r), slips_more(evidence.slips, expected.slippage)]
+    # The newest: what was seen long ago must not hide what has changed.
+    found += [
+        has_moved(name, edges, evidence.readings.get(name, [])[-STABILITY_READINGS:])
+        for name, edges in expected.features.items()
+    ]
+    return tuple(text for text in found if text is not None)
 
 
 def falls_short(realised: Sequence[float], predicted: float) -> str | None:
