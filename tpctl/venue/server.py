@@ -28,7 +28,7 @@ from tpctl.exits.errors import UsageError
 from tpctl.exits.units import Millis
 from tpctl.venue.auth import KeyPair, KeyRights
 from tpctl.venue.entries import Entries
-from tpctl.venue.faults import FaultPlan
+from tpctl.venue.faults import FaultPlan, LinkFault
 from tpctl.venue.http import RestApi
 from tpctl.venue.limits import Limits
 from tpctl.venue.market import Market
@@ -64,6 +64,10 @@ class Served:
     def cut(self) -> None:
         """Break every data connection, as a network does."""
         self._twin.hub.close()
+
+    def strike(self, fault: LinkFault) -> None:
+        """Let a fault happen to the data connections."""
+        self._twin.hub.strike(fault)
 
     async def wait_done(self) -> None:
         """Wait for the market's end; raises what stopped the market, if anything did."""
