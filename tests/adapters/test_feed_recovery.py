@@ -285,7 +285,7 @@ def test_the_librarys_own_socket_dies_for_good_of(death: str, monkeypatch: pytes
             if death == "overflow":
                 # Nobody reads for a moment, as while a screen is painted.
                 served.strike(LinkFault("flood", "market", frames=5_000))
-                while marks._handle_read_loop is not None:
+                while marks._handle_read_loop is not None:  # noqa: ASYNC110 - the library tells nobody
                     await asyncio.sleep(0)
             said = await _dies(marks)
             assert ("BinanceWebsocketUnableToConnect" in said) is (death == "five refusals")

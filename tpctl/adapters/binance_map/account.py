@@ -12,9 +12,8 @@ from tpctl.adapters.binance_map.fields import (
     flag,
     millis,
     number,
-    number_or_zero,
+    number_or_none,
     position_side,
-    positive_or_none,
     row,
     rows,
     text,
@@ -51,7 +50,7 @@ def positions(payload: object) -> tuple[Position, ...]:
                 entry_price=number(source, "entryPrice"),
                 mark_price=number(source, "markPrice"),
                 updated_at=millis(source, "updateTime"),
-                liquidation_price=positive_or_none(number_or_zero(source, "liquidationPrice")),
+                liquidation_price=number_or_none(source, "liquidationPrice"),
                 isolated_wallet=number(source, "isolatedWallet"),
                 initial_margin=number(source, "initialMargin"),
                 unrealised=number(source, "unRealizedProfit"),
@@ -115,7 +114,7 @@ def premium(payload: object) -> Premium:
     rate, due = source.get("lastFundingRate"), source.get("nextFundingTime")
     return Premium(
         mark=number(source, "markPrice"),
-        funding_rate=missing if rate in {None, ""} else Ratio(number(source, "lastFundingRate")),
+        funding_rate=missing if rate is None or rate == "" else Ratio(number(source, "lastFundingRate")),
         next_funding_at=missing if not due else millis(source, "nextFundingTime"),
     )
 

@@ -64,6 +64,13 @@ def number_or_zero(source: Row, name: str) -> Decimal:
     return ZERO if value is None or value == "" else decimal(value, name)
 
 
+def number_or_none(source: Row, name: str) -> Decimal | None:
+    """Return a numeric field that must be there, None for the zero or empty text by which the exchange says "none"."""
+    if name not in source:
+        raise Malformed(f"{name} is missing")
+    return positive_or_none(number_or_zero(source, name))
+
+
 def positive_or_none(value: Decimal) -> Decimal | None:
     """Return the price, or None for the zero by which the exchange says "none"."""
     return value if value > 0 else None
@@ -108,8 +115,8 @@ def flag(source: Row, name: str) -> bool:
     value = source.get(name, False)
     if isinstance(value, bool):
         return value
-    if value in {"true", "false"}:
-        return bool(value == "true")
+    if isinstance(value, str) and value in {"true", "false"}:
+        return value == "true"
     raise Malformed(f"{name} is not a flag")
 
 

@@ -23,7 +23,11 @@ from tpctl.adapters.binance_map.fields import (
     whole,
     working_type,
 )
+from tpctl.exits.instrument import OrderKind
 from tpctl.exits.model import Book, Fill, LiveOrder
+
+# A trailing stop has a callback in a trigger's place.
+_WITHOUT_TRIGGER = frozenset({OrderKind.TRAILING_STOP_MARKET})
 
 
 def regular_order(payload: object) -> LiveOrder:
@@ -33,7 +37,7 @@ def regular_order(payload: object) -> LiveOrder:
     """
     source = row(payload, "order")
     quantity, executed = number(source, "origQty"), number(source, "executedQty")
-    price = number_or_zero(source, "price")
+    price = number(source, "price")
     return LiveOrder(
         symbol=text(source, "symbol"),
         client_id=text(source, "clientOrderId"),
@@ -41,12 +45,12 @@ def regular_order(payload: object) -> LiveOrder:
         book=Book.REGULAR,
         kind=regular_kind(text(source, "type"), price),
         order_side=order_side(text(source, "side")),
-        position_side=position_side(source.get("positionSide", "BOTH")),
+        position_side=position_side(text(source, "positionSide")),
         status=status(text(source, "status"), executed, quantity),
         quantity=quantity,
         trigger=positive_or_none(number_or_zero(source, "stopPrice")),
         price=positive_or_none(price),
-        working=working_type(source.get("workingType", "CONTRACT_PRICE")),
+        working=working_type(str(source.get("workingType", "CONTRACT_PRICE"))),
         close_position=flag(source, "closePosition"),
         reduce_only=flag(source, "reduceOnly"),
         executed=executed,
@@ -62,28 +66,37 @@ def algo_order(payload: object) -> LiveOrder:
     A closePosition order has quantity "0" or none at all; lists print numbers as "7.0E-4".
     """
     source = row(payload, "algo order")
-    quantity, executed = number_or_zero(source, "quantity"), number_or_zero(source, "actualQty")
-    child = source.get("actualOrderId")
+    kind = algo_kind(text(source, "orderType" if "orderType" in source else "type"))
+    closes = flag(source, "closePosition")
+    quantity = number_or_zero(source, "quantity") if closes else number(source, "quantity")
+    executed = number_or_zero(source, "actualQty")
+    trigger = number_or_zero(source, "triggerPrice") if kind in _WITHOUT_TRIGGER else number(source, "triggerPrice")
     return LiveOrder(
         symbol=text(source, "symbol"),
         client_id=text(source, "clientAlgoId"),
         exchange_id=identifier(source, "algoId"),
         book=Book.ALGO,
-        kind=algo_kind(text(source, "orderType" if "orderType" in source else "type")),
+        kind=kind,
         order_side=order_side(text(source, "side")),
-        position_side=position_side(source.get("positionSide", "BOTH")),
+        position_side=position_side(text(source, "positionSide")),
         status=status(text(source, "algoStatus"), executed, quantity),
         quantity=quantity,
-        trigger=positive_or_none(number_or_zero(source, "triggerPrice")),
+        trigger=positive_or_none(trigger),
         price=positive_or_none(number_or_zero(source, "price")),
-        working=working_type(source.get("workingType", "CONTRACT_PRICE")),
-        close_position=flag(source, "closePosition"),
+        working=working_type(text(source, "workingType")),
+        close_position=closes,
         reduce_only=flag(source, "reduceOnly"),
         executed=executed,
         average_price=positive_or_none(number_or_zero(source, "actualPrice")),
-        child_id=None if child in {None, "", "0", 0} else str(child),
+        child_id=_child(source),
         updated_at=_updated(source),
     )
+
+
+def _child(source: Row) -> str | None:
+    """Return the id of the order a trigger gave birth to, None before that."""
+    child = source.get("actualOrderId")
+    return None if child is None or child == "" or str(child) == "0" else identifier(source, "actualOrderId")
 
 
 def regular_orders(payload: object) -> tuple[LiveOrder, ...]:
@@ -119,7 +132,7 @@ def fill(payload: object) -> Fill:
         order_id=identifier(source, "orderId"),
         client_id="",
         order_side=order_side(text(source, "side")),
-        position_side=position_side(source.get("positionSide", "BOTH")),
+        position_side=position_side(text(source, "positionSide")),
         quantity=number(source, "qty"),
         price=number(source, "price"),
         fee=number(source, "commission"),
