@@ -133,6 +133,20 @@ def test_standard_places_in_order(tmp_path: Path) -> None:
     ]
 
 
+def test_a_systemd_credential_may_show_the_mask_of_its_access_list_as_the_group_s_right(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    for mode, taken in ((0o440, True), (0o400, True), (0o444, False), (0o460, False)):
+        file = key_file(credentials, mode=0o600)
+        file = file.rename(credentials / "tpctl-demo")
+        file.chmod(mode)
+        environment = {"CREDENTIALS_DIRECTORY": str(credentials)}
+        if taken:
+            assert load_credentials("demo", DEMO, environment).source == "systemd credential 'tpctl-demo'"
+        else:
+            assert "is open to others" in refusal(DEMO, environment).message
+
+
 def test_no_keys_at_all_says_where_to_put_them() -> None:
     error = refusal(DEMO, {"TPCTL_API_KEY": KEY})
 

@@ -22,6 +22,7 @@ from tpctl.settings.schema import ProfileSettings
 
 _FORM = "it must hold two lines: api_key = … and api_secret = …"
 _LARGEST = 16_384
+_OTHERS = 0o077
 _COMMAND_SECONDS = 30.0
 
 
@@ -59,7 +60,7 @@ def _from_standard_places(name: str, env: Mapping[str, str]) -> Credentials:
     if directory := env.get("CREDENTIALS_DIRECTORY"):
         credential = Path(directory) / f"tpctl-{name}"
         if credential.exists():
-            return _from_file(credential, f"systemd credential 'tpctl-{name}'")
+            return _from_file(credential, f"systemd credential 'tpctl-{name}'", others=_OTHERS & ~0o040)
     found = _from_environment("TPCTL", env)
     if found is None:
         _refuse(
@@ -69,8 +70,11 @@ def _from_standard_places(name: str, env: Mapping[str, str]) -> Credentials:
     return found
 
 
-def _from_file(path: Path, source: str) -> Credentials:
-    """Read a key file through one descriptor, so that what was checked is what is read."""
+def _from_file(path: Path, source: str, *, others: int = _OTHERS) -> Credentials:
+    """Read a key file through one descriptor, so that what was checked is what is read; no bit of `others` may be set.
+
+    systemd grants a service its credentials by an access list, whose mask shows as the group's right to read.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
@@ -81,7 +85,7 @@ def _from_file(path: Path, source: str) -> Credentials:
             _refuse(f"{source} is not a regular file", "name a plain file")
         if facts.st_uid not in {os.geteuid(), 0}:
             _refuse(f"{source} belongs to another user", f"chown it to yourself: chown $USER {path}")
-        if facts.st_mode & 0o077:
+        if facts.st_mode & others:
             mode = stat.S_IMODE(facts.st_mode)
             _refuse(f"{source} has mode {mode:04o} and is open to others", f"close it: chmod 600 {path}")
         content = os.read(handle, _LARGEST + 1)

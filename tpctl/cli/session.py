@@ -6,11 +6,12 @@ could send an order, and the guard withholds all of them.
 """
 
 import asyncio
+import faulthandler
 import os
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,10 +21,11 @@ from tpctl.adapters.halt import halted
 from tpctl.adapters.journal import RESERVE_BYTES, Entry, Journal
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile, metrics_path
-from tpctl.adapters.pulse import PulseWriter
+from tpctl.adapters.pulse import Pulse, PulseWriter
 from tpctl.adapters.recording import SCHEMA as RECORD
 from tpctl.adapters.recording import Header, Recorder
 from tpctl.adapters.secrets import Secret
+from tpctl.adapters.supervisor import Supervisor
 from tpctl.cli.arming import arm, check_rights
 from tpctl.cli.beat import Beat
 from tpctl.cli.link import Account, Link, connect
@@ -48,8 +50,9 @@ from tpctl.views.streams import Story
 
 if TYPE_CHECKING:
     from tpctl.adapters.binance.client import BinanceReader
+    from tpctl.cli.outside import Outside
     from tpctl.engine.risk_context import RiskContext
-    from tpctl.engine.watch import Watch
+    from tpctl.engine.watch import Summary, Watch
 
 
 class Pin(Protocol):
@@ -64,13 +67,23 @@ class Pin(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Who listens to a run, who asks things of it, and who restarts it."""
+
+    teller: Teller
+    operator: Operator = field(default_factory=Operator)
+    supervisor: Supervisor = field(default_factory=Supervisor)
+
+
 def run_watch(options: WatchOptions) -> ExitCode:
     """Guard the account of a profile until stopped."""
     settings = _read_settings(options)
     armed = _arm(settings, options)
     operator = Operator()
     teller = open_teller(settings, options, operator.obey)
-    return asyncio.run(_watch(settings, options, teller, operator, armed=armed))
+    around = Around(teller, operator, Supervisor.of(os.environ))
+    return asyncio.run(_watch(settings, options, around, armed=armed))
 
 
 def _read_settings(options: WatchOptions) -> Settings:
@@ -107,19 +120,23 @@ def _arm(settings: Settings, options: WatchOptions) -> bool:
 
 def run_pinned(settings: Settings, options: WatchOptions, story: Story, pin: Pin, *, armed: bool) -> ExitCode:
     """Bring the exits of pinned plans up to date once; everything else is as in `run_watch`."""
-    return asyncio.run(_watch(settings, options, Teller(story), Operator(), armed=armed, pin=pin))
+    return asyncio.run(_watch(settings, options, Around(Teller(story)), armed=armed, pin=pin))
 
 
 async def _watch(
     settings: Settings,
     options: WatchOptions,
-    teller: Teller,
-    operator: Operator,
+    around: Around,
     *,
     armed: bool,
     pin: Pin | None = None,
 ) -> ExitCode:
+    teller, supervisor = around.teller, around.supervisor
     async with AsyncExitStack() as stack:
+        stack.callback(supervisor.close)
+        if supervisor.watches:
+            # Where the loop hangs, the manager's SIGABRT then shows in which line; frames only, no values (I20).
+            faulthandler.enable()
         signals = Signals(teller)
         stack.enter_context(signals.listening())
         key, secret = _keys(settings)
@@ -130,9 +147,17 @@ async def _watch(
         url = await _simulated(options, stack) if env is Env.SIM else None
         account = Account(env, key, secret, url, embedded=options.venue is None and env is Env.SIM)
         watch, exchange, beat, reloader = await _assemble(
-            settings, options, account, state_dir, fingerprint, teller, operator, stack, armed=armed, pin=pin
+            settings,
+            options,
+            account,
+            state_dir,
+            fingerprint,
+            around,
+            stack,
+            armed=armed,
+            pin=pin,
         )
-        operator.takes(watch)
+        around.operator.takes(watch)
         settle_objects()
         beat.write()
         teller.open()
@@ -140,9 +165,19 @@ async def _watch(
         beating = asyncio.ensure_future(beat.run())
         reason = "it failed"
         snapshots = Snapshots(watch, beat, reloader, state_dir)
+
+        def leave(reason: str) -> None:
+            supervisor.stopping(reason)
+            watch.leave(reason)
+
+        def reload() -> None:
+            supervisor.reloading()
+            reloader.reload()
+            supervisor.reloaded()
+
         with signals.obeyed(
-            leave=watch.leave,
-            reload=reloader.reload,
+            leave=leave,
+            reload=reload,
             snapshot=snapshots.take,
             lost=lambda: watch.say(NoteKind.DEGRADED, TERMINAL_GONE),
         ):
@@ -164,6 +199,17 @@ async def _watch(
             return ExitCode.PIPE_CLOSED
         unprotected = summary.positions - summary.protected
         return ExitCode.PARTIAL if options.once and armed and unprotected else ExitCode.OK
+
+
+def _tell_signs(pulse: Pulse, summary: "Summary", outside: "Outside", supervisor: Supervisor) -> None:
+    """Pass a beat on to those outside the process."""
+    outside.beat(pulse, summary)
+    halt = "" if pulse.halt is None else f", HALT: {pulse.halt}"
+    feed = "" if pulse.feed_age_ms is None else f", feed {pulse.feed_age_ms // 1000} s old"
+    supervisor.status(
+        f"{pulse.env} {pulse.mode}: {summary.protected} of {summary.positions} positions protected, "
+        f"{summary.orders_resting} orders resting{feed}{halt}"
+    )
 
 
 def _keys(settings: Settings) -> tuple[Secret, Secret]:
@@ -202,8 +248,7 @@ async def _assemble(
     account: Account,
     state_dir: StateDir,
     fingerprint: str,
-    teller: Teller,
-    operator: Operator,
+    around: Around,
     stack: AsyncExitStack,
     *,
     armed: bool,
@@ -217,6 +262,7 @@ async def _assemble(
     from tpctl.engine.scorekeeper import Scorekeeper
     from tpctl.engine.watch import Watch, WatchTerms
 
+    teller, operator = around.teller, around.operator
     link = await connect(account)
     kind = BinanceExchange if armed else ShadowExchange
     exchange = kind(link.endpoints, link.clock, key=account.key, secret=account.secret)
@@ -246,12 +292,9 @@ async def _assemble(
     scores.publish()
     modes = "armed" if armed else "shadow"
     # A one-shot tells what it did to whoever asked for it, and nobody else; what closes everything concerns all.
-    around = (
-        settings
-        if pin is None or options.flatten
-        else replace(settings, notify=NotifySettings(), telemetry=TelemetrySettings())
-    )
-    outside = Outside(around, modes, options.metrics_port, teller.warn)
+    heard = pin is None or options.flatten
+    told = settings if heard else replace(settings, notify=NotifySettings(), telemetry=TelemetrySettings())
+    outside = Outside(told, modes, options.metrics_port, teller.warn)
     stack.callback(outside.close)
     if outside.port is not None:
         teller.warn(f"figures for Prometheus: http://127.0.0.1:{outside.port}/metrics\n")
@@ -286,6 +329,7 @@ async def _assemble(
         clock=link.clock,
         scores=scores,
         tell=tell,
+        turned=around.supervisor.turned,
         terms=WatchTerms(
             env=account.env.value,
             mode=modes,
@@ -312,7 +356,7 @@ async def _assemble(
         clock=link.clock,
         paused=lambda: operator.paused,
         recording=None if options.record is None else options.record.name,
-        also=lambda pulse: outside.beat(pulse, watch.summary()),
+        also=lambda pulse: _tell_signs(pulse, watch.summary(), outside, around.supervisor),
     )
     return watch, exchange, beat, Reloader(settings, lambda: _read_settings(options), watch, contexts)
 

@@ -98,6 +98,7 @@ class Watch:
         halted: Callable[[], str | None],
         recorder: Recorder | None = None,
         risk: RiskMeter | None = None,
+        turned: Callable[[], None] = lambda: None,
         adviser: Adviser | None = None,
     ) -> None:
         self._exchange = exchange
@@ -110,6 +111,7 @@ class Watch:
         self._halted = halted
         self._recorder = recorder
         self._risk = risk
+        self._turned = turned
         self._adviser = adviser
         self.state = recover(state)
         self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
@@ -247,6 +249,7 @@ class Watch:
                     await self._apply_urgently(batch)
                 self._on_time()
                 self._inbox.task_done()
+                self._turned()
         except StateFileError as error:
             # What cannot be written down may not be sent (I8). The reserve is for the end of what is in flight (D2).
             self._fail(error)
