@@ -65,7 +65,8 @@ _STIRRING: Final = frozenset(
 class Story:
     """What is told. `faults` and `deaths` are rates by name; `kept` leaves only single strikes in, for shrinking.
 
-    `calm_ms` is the longest step of the market, `depth` the notional one step gives (None is all).
+    `calm_ms` is the longest step of the market, `depth` the notional one step gives (None is all). With `brief` a story
+    ends where the first invariant breaks.
     """
 
     seed: int
@@ -81,6 +82,7 @@ class Story:
     reconcile_ms: int = 30_000
     depth: Decimal | None = None
     kept: frozenset[tuple[str, int]] | None = None
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class World:
         self._step()
         supervisor = self.loop.create_task(self._supervise())
         try:
-            while self.now < self.end:
+            while self.now < self.end and not (self.story.brief and self.witness.violations):
                 await self._wait()
                 self._step()
         finally:
