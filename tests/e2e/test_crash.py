@@ -227,3 +227,22 @@ def test_the_state_directory_is_private_and_complete(told: Told) -> None:
     assert {"journal.db", "tp_metrics.json", "account.json"} <= set(modes)
     assert set(modes.values()) == {0o600}
     assert Path(told.state).stat().st_mode & 0o777 == 0o700
+
+
+def test_what_closed_four_hours_before_the_end_was_settled_by_the_running_watch(told: Told) -> None:
+    end = _ms(told.done.events[-1]["ts"])
+    closes = {event["generation"]: event for event in of("closed", told.done.events)}
+    with JournalReader.read_only(told.state / "journal.db") as journal:
+        settled = {one.generation: one for one in journal.settlements()}
+    due = {name for name, event in closes.items() if _ms(event["ts"]) + (240 + 3) * 60_000 <= end}
+    assert settled.keys() == due
+    close = 0
+    for name, one in settled.items():
+        assert one.pnl == Decimal(closes[name]["pnl"])
+        profits = {other.name: other.pnl for other in one.alternatives if other.pnl is not None}
+        if profits:
+            best = max(profits.values())
+            assert (profits["clairvoyant"], one.regret) == (best, best - one.pnl)
+            close += abs(profits["as_planned"] - one.pnl) < Decimal("0.02") * one.entry * one.quantity
+    # Candles are of last prices and know no slippage; in a crash the mark lags behind, so not every replay is close.
+    assert 3 * close >= 2 * len(settled)

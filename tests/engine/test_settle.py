@@ -13,7 +13,6 @@ from stage import START, XRP_LONG, Stage
 
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.journal_scan import JournalScan
-from tpctl.adapters.lives import unsettled
 from tpctl.adapters.minutes import PagedMinutes
 from tpctl.engine.settle import Report, Settler, settle_all
 from tpctl.exits.errors import RateLimitedError, StateFileError, UnavailableError
@@ -242,29 +241,39 @@ def test_a_running_watch_settles_when_four_hours_are_over_and_tries_again_later(
     tape = Tape()
     with open_journal(tmp_path / "sim") as journal:
         earlier = close(journal, 0)
-        settler = Settler(journal, tape, since=0, now=earlier, breathe=breathe)
+        settler = Settler(journal.path, tape)
+        settler.recover(earlier)
         later = close(journal, 1)
-        settler.closed([note for _, note in journal.notes()][-1:])
+        settler.closed([note for _, note in journal.notes()][-1])
 
-        assert not settler.due(earlier + HORIZON_MS)
+        def settle_at(now: int) -> int:
+            commit = lambda found: journal.commit(Entry(now, settlements=(found,)))  # noqa: E731
+            return run(settler.settle(now, ExitRules(), commit))
+
         due = earlier + HORIZON_MS + 2 * MINUTE_MS
+        assert not settler.due(due - 1)
         assert settler.due(due)
         tape.fault = UnavailableError("no answer", "try again")
-        assert run(settler.settle(due, ExitRules())) == 0
+        assert settle_at(due) == 0
         assert not settler.due(due)
         tape.fault = None
-        assert run(settler.settle(due + 600_000, ExitRules())) == 1
-        assert run(settler.settle(later + HORIZON_MS + 2 * MINUTE_MS, ExitRules())) == 1
+        assert settle_at(due + 600_000) == 1
+        assert settle_at(later + HORIZON_MS + 2 * MINUTE_MS) == 1
         assert [one.generation for one in journal.settlements()] == [f"{n:010x}" for n in range(2)]
+        assert not settler.due(FOREVER)
 
 
-def test_positions_of_another_world_are_left_alone(tmp_path: Path) -> None:
+def test_what_is_settled_and_what_closed_in_another_world_is_left_alone(tmp_path: Path) -> None:
     with open_journal(tmp_path / "sim") as journal:
         closed = close(journal, 0)
+        other = Settler(journal.path, Tape(), since=closed + 1)
+        other.recover(closed)
+        assert not other.due(FOREVER)
 
-        assert not Settler(journal, Tape(), since=closed + 1, now=closed, breathe=breathe).due(FOREVER)
-        with JournalScan.open(journal.path) as scan:
-            assert len(list(unsettled(scan))) == 1
+        settle(journal, Tape())
+        again = Settler(journal.path, Tape())
+        again.recover(closed)
+        assert not again.due(FOREVER)
 
 
 class Pages:

@@ -52,7 +52,11 @@ if TYPE_CHECKING:
     from tpctl.adapters.binance.client import BinanceReader
     from tpctl.cli.outside import Outside
     from tpctl.engine.risk_context import RiskContext
+    from tpctl.engine.settle import Settler
     from tpctl.engine.watch import Summary, Watch
+
+# How long settling steps aside for the loop between two pieces of work.
+_SETTLING_PAUSE_S = 0.02
 
 
 class Pin(Protocol):
@@ -344,6 +348,7 @@ async def _assemble(
         halted=lambda: operator.halted(state_dir),
         recorder=recorder,
         risk=None if isinstance(meter, Unavailable) else meter,
+        settler=None if options.once else _settler(link, exchange, account, journal, stack),
         adviser=adviser if pin is None else None,
     )
     beat = Beat(
@@ -359,6 +364,21 @@ async def _assemble(
         also=lambda pulse: _tell_signs(pulse, watch.summary(), outside, around.supervisor),
     )
     return watch, exchange, beat, Reloader(settings, lambda: _read_settings(options), watch, contexts)
+
+
+def _settler(
+    link: Link, exchange: "BinanceReader", account: Account, journal: Journal, stack: AsyncExitStack
+) -> "Settler":
+    """Return what settles closed positions, on the exchange's public candles and within the reader's budget."""
+    from tpctl.adapters.binance.market_pages import MarketPages
+    from tpctl.adapters.minutes import PagedMinutes
+    from tpctl.engine.settle import Settler
+
+    pages = MarketPages(link.endpoints, link.clock, exchange.budget)
+    stack.push_async_callback(pages.close)
+    minutes = PagedMinutes(pages, link.clock.now, patient=False)
+    since = link.clock.now() if account.embedded else 0
+    return Settler(journal.path, minutes, since=since, pause=0.0 if link.lockstep else _SETTLING_PAUSE_S)
 
 
 def _risk_meter(

@@ -6,8 +6,10 @@ the reason. Each position and each miss is made durable by itself and once, so a
 where it stopped.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.journal_reader import Hindsight
@@ -154,43 +156,56 @@ def _walk(aftermath: Aftermath, bars: Sequence[Bar], since: Millis) -> tuple[Ver
 
 
 class Settler:
-    """Settles positions of a running watch when their time has come; `since` is when its world began."""
+    """Settles positions of a running watch when their time has come. Hearing of a close costs the loop nothing.
 
-    def __init__(
-        self, journal: Journal, minutes: Minutes, *, since: Millis, now: Millis, breathe: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._journal = journal
+    `since` is when its world began: what closed before is another market's. `pause` is how long it steps aside between
+    two pieces of work.
+    """
+
+    def __init__(self, path: Path, minutes: Minutes, *, since: Millis = 0, pause: float = 0.0) -> None:
+        self._path = path
         self._minutes = minutes
-        self._breathe = breathe
-        self._waiting: list[tuple[Millis, Life]] = []
-        with JournalScan.open(journal.path) as scan:
-            self._take(unsettled(scan, max(since, now - _BACK_MS)))
+        self._since = since
+        self._pause = pause
+        self._waiting: list[tuple[Millis, Note]] = []
 
-    def closed(self, notes: Iterable[Note]) -> None:
-        """Hear of positions that have just closed."""
-        closes = [note for note in notes if note.kind is NoteKind.CLOSED and note.key is not None]
-        if closes:
-            with JournalScan.open(self._journal.path) as scan:
-                self._take(life_of(scan, note.key, note) for note in closes if note.key is not None)
+    def recover(self, now: Millis) -> None:
+        """Take up what an earlier run left; raises `StateFileError` where the journal cannot be read."""
+        with JournalScan.open(self._path) as scan:
+            settled = scan.settled()
+            for _, note in scan.notes_from(max(self._since, now - _BACK_MS), (NoteKind.CLOSED,)):
+                if note.data.get("generation") not in settled:
+                    self.closed(note)
 
-    def _take(self, lives: Iterable[Life | Untold]) -> None:
-        self._waiting += ((life.path_until + MINUTE_MS, life) for life in lives if isinstance(life, Life))
-        self._waiting.sort(key=lambda one: (one[0], one[1].generation))
+    def closed(self, note: Note) -> None:
+        """Hear of a position that has closed."""
+        self._waiting.append((note.at + HORIZON_MS + 2 * MINUTE_MS, note))
 
     def due(self, now: Millis) -> bool:
         """Whether a position can be settled now."""
-        return bool(self._waiting) and self._waiting[0][0] <= now
+        return any(at <= now for at, _ in self._waiting)
 
-    async def settle(self, now: Millis, rules: ExitRules) -> int:
+    async def settle(self, now: Millis, rules: ExitRules, commit: Callable[[Settlement], object]) -> int:
         """Settle what is due and return how many positions were; what cannot be read is tried again later."""
         done = 0
-        while self.due(now):
-            _, life = self._waiting.pop(0)
-            found = await settle_life(life, self._minutes, rules, self._breathe)
-            if isinstance(found, Settlement):
-                self._journal.commit(Entry(at=now, settlements=(found,)))
-                done += 1
-            elif now - life.closed_at < _GIVE_UP_MS:
-                self._waiting.append((now + _AGAIN_MS, life))
-                self._waiting.sort(key=lambda one: (one[0], one[1].generation))
+        with JournalScan.open(self._path) as scan:
+            for at, note in [one for one in self._waiting if one[0] <= now]:
+                found = None if note.key is None else await self._settled(scan, note.key, note, rules)
+                if isinstance(found, Settlement):
+                    commit(found)
+                    done += 1
+                self._waiting.remove((at, note))
+                if isinstance(found, StaysOpen) and now - note.at < _GIVE_UP_MS:
+                    self._waiting.append((now + _AGAIN_MS, note))
         return done
+
+    async def _settled(
+        self, scan: JournalScan, key: PositionKey, note: Note, rules: ExitRules
+    ) -> Settlement | StaysOpen | None:
+        life = life_of(scan, key, note)
+        if isinstance(life, Untold):
+            return None
+        return await settle_life(life, self._minutes, rules, self._breathe)
+
+    async def _breathe(self) -> None:
+        await asyncio.sleep(self._pause)

@@ -21,11 +21,19 @@ from tpctl.engine.lanes import Lanes
 from tpctl.engine.memory import episode_rows, position_row
 from tpctl.engine.reading import missed_events, read_account
 from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
+from tpctl.engine.settle import Settler
 from tpctl.engine.standing import left_alone, left_alone_words, standing_notes
 from tpctl.exits.decide import recover, step
 from tpctl.exits.draft import STALE_MS
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, Scope, State
-from tpctl.exits.errors import CredentialsError, RateLimitedError, StateFileError, TpctlError, UnavailableError
+from tpctl.exits.errors import (
+    CredentialsError,
+    LockedError,
+    RateLimitedError,
+    StateFileError,
+    TpctlError,
+    UnavailableError,
+)
 from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
 from tpctl.exits.flatten import is_flat, next_to_close, open_episodes
 from tpctl.exits.instrument import Unavailable
@@ -99,6 +107,7 @@ class Watch:
         recorder: Recorder | None = None,
         risk: RiskMeter | None = None,
         turned: Callable[[], None] = lambda: None,
+        settler: Settler | None = None,
         adviser: Adviser | None = None,
     ) -> None:
         self._exchange = exchange
@@ -112,6 +121,7 @@ class Watch:
         self._recorder = recorder
         self._risk = risk
         self._turned = turned
+        self._settler = settler
         self._adviser = adviser
         self.state = recover(state)
         self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
@@ -128,6 +138,7 @@ class Watch:
         self._reader: asyncio.Task[None] | None = None
         self._judging: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._advising: asyncio.Task[None] | None = None
         self._risk_failed = False
         # The market's readings told to be missing; None before the first measurement.
@@ -307,6 +318,8 @@ class Watch:
                     if self._adviser is not None and self._adviser.due():
                         await self._advise(self._adviser)
                         await self._quiet()
+                    if self._settler is not None and self._settler.due(self._clock.now()):
+                        await self._settle(self._settler)
                 if self._terms.once:
                     await self._quiet()
                     if self._converged():
@@ -411,6 +424,8 @@ class Watch:
         for note, seq in zip(decision.notes, committed.note_seqs, strict=True):
             self._count(note)
             self._tell(note, seq)
+            if self._settler is not None and note.kind is NoteKind.CLOSED:
+                self._settler.closed(note)
         if decision.attempts:
             self._scores.watch(watched)
         if self._adviser is not None and decision.notes:
@@ -453,6 +468,7 @@ class Watch:
                     self._apply(Requested(now, key, self._request_name("flatten"), "flatten", CloseAll()))
             self._measure_if_due()
             self._advise_if_due()
+            self._settle_if_due(now)
             self._watch_record()
             if self._wide_at is not None and now - self._wide_at >= self._terms.reconcile_ms:
                 self._wide_due = True
@@ -524,6 +540,21 @@ class Watch:
         notes, events = await adviser.advise(lambda: self.state)
         self._tell_all(notes)
         self._inbox.put_nowait(events)
+
+    def _settle_if_due(self, now: Millis) -> None:
+        """Settle what closed hours ago beside the loop, in small pieces; no tick waits for it."""
+        settler = self._settler
+        idle = self._settling is None or self._settling.done()
+        if settler is not None and idle and not self._terms.lockstep and settler.due(now):
+            self._settling = self._begin(self._settle(settler))
+
+    async def _settle(self, settler: Settler) -> None:
+        now = self._clock.now()
+        # Another process may be writing: what is not settled now is settled later.
+        with contextlib.suppress(LockedError):
+            await settler.settle(
+                now, self.state.rules, lambda found: self._journal.commit(Entry(at=now, settlements=(found,)))
+            )
 
     async def _measure(self, risk: RiskMeter) -> None:
         try:
@@ -623,6 +654,8 @@ class Watch:
         for event in missed:
             self._apply(event)
         self._apply(StreamLost(self._clock.now(), "start"))
+        if self._settler is not None:
+            self._settler.recover(self._clock.now())
         # Beside the loop: a verdict on the past may wait, the position may not.
         self._judging = self._begin(self._judge_earlier())
 
@@ -643,7 +676,7 @@ class Watch:
         except StateFileError as error:
             self._fail(error)
         finally:
-            for task in (*self._reading, self._measuring, self._advising):
+            for task in (*self._reading, self._measuring, self._advising, self._settling):
                 if task is not None:
                     task.cancel()
 
