@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.bench_known_answers import fresh_value, learned
 from tpctl.learn.costs import Costs
 from tpctl.learn.environment import ExitEnv, ExitVectorEnv, synthetic_episodes
 from tpctl.learn.known_answers import hidden_trend
 from tpctl.learn.play import Player
+from tpctl.learn.proofs import fit, fresh
 from tpctl.learn.replay import replay, tape_of
 from tpctl.learn.train import TrainConfig, base_terms, train
 
@@ -46,13 +46,11 @@ def quality() -> None:
     problem = hidden_trend()
     say(f"KA-4, {PATHS} paths of {STEPS} steps; share of the Bayes optimum on fresh paths")
     for learner in ("stopping", "cem"):
-        learned(problem, learner, 2, 500)
-        trace = problem.paths(PATHS, 1)
-        del trace
+        fit(problem, learner, 2, 500)
         began = time.perf_counter()
-        rule = learned(problem, learner, 1, PATHS)
+        rule = fit(problem, learner, 1, PATHS)
         took = time.perf_counter() - began
-        mean, _ = fresh_value(problem, rule, 1)
+        mean, _ = fresh(problem, rule, 1, 100_000)
         say(f"  {learner:<10} {took:6.2f} s with making the paths, {100 * mean / problem.value:6.2f} %")
 
 
