@@ -113,7 +113,8 @@ def test_a_training_makes_a_candidate_a_log_and_no_promotion(desk: Desk) -> None
     assert desk.registry.policy(record.hash).origin.seed == 1
     assert [one.name for one in record.features] == ["drift_fast", "drift_slow", "swell", "reach"]
     assert not desk.registry.checkpoint.exists()
-    lines = desk.registry.log.read_text().splitlines()
+    heard, *lines = desk.registry.log.read_text().splitlines()
+    assert "feedback attempts=0 fills=0 tp_hit_rate=- " in heard
     assert len(lines) == 5
     assert all(" tp_zone_accuracy=" in line for line in lines)
     assert desk("--check") is ExitCode.OK

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpctl.market.bars import DAY_MS
-from tpctl.market.policy.drift import falls_short, has_moved, slips_more, stability_index
+from tpctl.market.policy.drift import (
+    Evidence,
+    Expected,
+    alarms,
+    falls_short,
+    has_moved,
+    leaves_early,
+    slips_more,
+    stability_index,
+)
 from tpctl.market.policy.due import Standing, due
 
 DECILES = tuple(index / 10 for index in range(1, 10))
@@ -42,6 +51,21 @@ def test_a_feature_that_moved_is_told():
     assert has_moved("swell", DECILES, even) is None
     assert has_moved("swell", DECILES, [0.95] * 199) is None
     assert "swell has moved" in (has_moved("swell", DECILES, [0.9 + value / 10 for value in even]) or "")
+
+
+def test_premature_exits_alarm_beyond_what_chance_allows():
+    assert leaves_early(0, 0) is None
+    assert leaves_early(3, 10) is None
+    assert "8 of 20" in (leaves_early(8, 20) or "")
+
+
+def test_every_test_is_asked_and_only_the_newest_readings_count():
+    promised = Expected(1.0, 0.0001, {"swell": DECILES})
+    moved = Evidence([-1.0] * 40, [0.001] * 20, {"swell": [0.5] * 900 + [0.99] * 200})
+    found = alarms(moved, promised)
+
+    assert [text.split()[0] for text in found] == ["results", "slippage", "swell"]
+    assert alarms(Evidence(), promised) == ()
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))

@@ -189,6 +189,7 @@ def _parquet_connection(file: Path) -> Iterator[Any]:
     # A path must never make the reader load an extension or reach the network.
     config = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": "1"}
     connection = duckdb.connect(config=config)
+    connection.execute("SET enable_progress_bar = false")  # it would be drawn on stdout
     try:
         yield connection
     except duckdb.Error as error:

@@ -40,7 +40,9 @@ class EvidenceBook:
         if self._choice.stage is Stage.SHADOW:
             return False
         if note.kind is NoteKind.TP_HIT:
-            return self._see_fill(note)
+            slip = slippage_of(note)
+            self.evidence.slips += [] if slip is None else [slip]
+            return slip is not None
         return note.kind is NoteKind.CLOSED and self._see_result(note)
 
     def _see_policy(self, note: Note) -> bool:
@@ -62,31 +64,36 @@ class EvidenceBook:
             self.evidence.readings.setdefault(name, []).append(value)
         return True
 
-    def _see_fill(self, note: Note) -> bool:
-        price, trigger = note.data.get("price"), note.data.get("trigger")
-        if note.key is None or not isinstance(price, Decimal) or not isinstance(trigger, Decimal) or trigger <= 0:
-            return False
-        self.evidence.slips.append(float(note.key.side.sign * (trigger - price) / trigger))
-        return True
-
     def _see_result(self, note: Note) -> bool:
         """Take in the net R of a position that was opened under the policy and that it spoke for."""
         data, choice = note.data, self._choice
         life, opened_at = data.get("generation"), data.get("opened_at")
-        numbers = [data.get(name) for name in ("pnl", "entry", "stop_initial", "quantity")]
         if not isinstance(life, str) or not isinstance(opened_at, int) or opened_at < (self._since or 0):
             return False
         if choice.stage is Stage.CANARY and not in_share(choice.hash, life, choice.share):
             return False
-        known = [value for value in numbers if isinstance(value, Decimal)]
-        if len(known) < len(numbers):
-            return False
-        pnl, entry, stop, quantity = known
-        risked = abs(entry - stop) * quantity
-        if risked <= 0:
-            return False
-        self.evidence.results.append(float(pnl / risked))
-        return True
+        result = net_r(note)
+        self.evidence.results += [] if result is None else [result]
+        return result is not None
+
+
+def net_r(note: Note) -> float | None:
+    """Return what a closed position came to, net of fees, over what its first stop risked; None where not known."""
+    numbers = [note.data.get(name) for name in ("pnl", "entry", "stop_initial", "quantity")]
+    known = [value for value in numbers if isinstance(value, Decimal)]
+    if len(known) < len(numbers):
+        return None
+    pnl, entry, stop, quantity = known
+    risked = abs(entry - stop) * quantity
+    return float(pnl / risked) if risked > 0 else None
+
+
+def slippage_of(note: Note) -> float | None:
+    """Return how far behind its level an exit was filled, as a fraction of the level; adverse above zero."""
+    price, trigger = note.data.get("price"), note.data.get("trigger")
+    if note.key is None or not isinstance(price, Decimal) or not isinstance(trigger, Decimal) or trigger <= 0:
+        return None
+    return float(note.key.side.sign * (trigger - price) / trigger)
 
 
 def read_evidence(journal: JournalReader, choice: Choice, symbols: frozenset[str]) -> EvidenceBook:

@@ -122,6 +122,8 @@ def _columns(path: Path, names: Sequence[str], where: str, values: list[int], *,
     order = "" if distinct else " ORDER BY symbol, ts"
     query = f"SELECT {'DISTINCT ' if distinct else ''}{chosen} FROM read_parquet(?) WHERE {where}{order}"  # noqa: S608 - constants
     with duckdb.connect(config=config) as connection:
+        # Where it takes the program for an interactive one, it would draw its progress on stdout.
+        connection.execute("SET enable_progress_bar = false")
         try:
             columns = connection.execute(query, [plain, *values]).fetchnumpy()
         except duckdb.Error as error:

@@ -4,36 +4,40 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from statistics import fmean
 
 from tpctl.adapters.files import StateDir
 from tpctl.adapters.journal_reader import EpisodeRow, JournalReader
+from tpctl.adapters.metrics_file import fold_all
+from tpctl.adapters.policy_evidence import net_r, slippage_of
 from tpctl.adapters.price_files import read_funding, read_prices
 from tpctl.cli.retrain import DAYS, Training
-from tpctl.cli.retrain_show import slippage_of
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.model import Attempt, Outcome
+from tpctl.exits.model import NoteKind
+from tpctl.exits.scoring import feedback
 from tpctl.exits.units import Millis
-from tpctl.learn.costs import ASSUMED_SLIPPAGE, Costs, Slippage
+from tpctl.learn.costs import Costs
 from tpctl.learn.episodes import Entry, EpisodeRules, Episodes, episodes_of, join_episodes, sample_episodes
+from tpctl.learn.feedback import Feedback, Slipped, calibration, measured_costs
 from tpctl.learn.market_features import HISTORY_MS
+from tpctl.learn.train import TrainConfig
 from tpctl.market.bars import DAY_MS
 from tpctl.market.risk.prices import Floats, PriceSeries, Times
 from tpctl.settings.schema import Settings
 
 # A day of quarters of an hour, as learning 2 has it; of longer candles as many as make a day.
 _HORIZON_MS = DAY_MS
-# Learning 7: measured slippage is drawn toward what is assumed as by thirty fills of it.
-_PRIOR_FILLS = 30
+_FILLS = {NoteKind.TP_HIT: "target", NoteKind.STOP_HIT: "stop"}
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Episodes and costs; `real` of the episodes are the journal's positions. `warnings` are (code, text)."""
+    """Episodes and what was measured; `real` of the episodes are the journal's. `warnings` are (code, text)."""
 
     episodes: Episodes
-    costs: Costs
+    feedback: Feedback
     real: int
     warnings: tuple[tuple[str, str], ...]
 
@@ -49,7 +53,7 @@ class _Market:
 def gather(training: Training, settings: Settings, state: StateDir, venue: str | None, until: Millis) -> Material:
     """Return what to learn from, as it was known at `until`; raises `InputsError` where it is too little."""
     market = _recorded(training) if training.data else asyncio.run(_fetched(training, settings, venue, until))
-    rows, attempts = _journalled(state, until)
+    rows, heard = _journalled(state, until)
     interval = next(iter(market.series.values())).interval_ms
     rules = EpisodeRules(_HORIZON_MS // interval, settings.exits.stop, settings.exits.target)
     entries = [Entry(row.key.symbol, row.key.side.sign, row.opened_at) for row in rows]
@@ -60,7 +64,10 @@ def gather(training: Training, settings: Settings, state: StateDir, venue: str |
         sampled = sample_episodes(market.series, rules, count=wanted, funding=market.funding, ticks=market.ticks)
         episodes = sampled if real is None else join_episodes(real, sampled)
     assert episodes is not None  # noqa: S101 - at least two are wanted
-    return Material(episodes, _costs(attempts), 0 if real is None else len(real), tuple(market.warnings))
+    if real is not None:
+        off = calibration(real, TrainConfig(rules=settings.exits, costs=heard.costs), heard)
+        market.warnings.extend([] if off is None else [("calibration", off)])
+    return Material(episodes, heard, 0 if real is None else len(real), tuple(market.warnings))
 
 
 def _real(market: _Market, entries: Sequence[Entry], rules: EpisodeRules, most: int) -> Episodes | None:
@@ -118,21 +125,35 @@ async def _fetched(training: Training, settings: Settings, venue: str | None, un
     return _Market(series, {}, {name: float(listed[name].tick) for name in series}, warnings)
 
 
-def _journalled(state: StateDir, until: Millis) -> tuple[list[EpisodeRow], list[Attempt]]:
+def _journalled(state: StateDir, until: Millis) -> tuple[list[EpisodeRow], Feedback]:
+    """Return the closed positions, and what was measured on them: the vector of `metrics --feedback`, and costs."""
     if not state.journal.exists():
-        return [], []
+        return [], Feedback(Costs())
     with JournalReader.read_only(state.journal) as journal:
         rows = [row for row in journal.episodes() if row.closed_at is not None and row.closed_at < until]
-        return rows, [one for one in journal.attempts() if one.exit_time < until]
+        records = fold_all(one for one in journal.attempts() if one.exit_time < until).values()
+        notes = [note for _, note in journal.notes(kinds=(*_FILLS, NoteKind.CLOSED)) if note.at < until]
+    fills = ((note, slippage_of(note)) for note in notes if note.kind in _FILLS)
+    costs, count = measured_costs(
+        Slipped(note.key.symbol, _FILLS[note.kind], fraction)
+        for note, fraction in fills
+        if note.key is not None and fraction is not None
+    )
+    results = [result for note in notes if note.kind is NoteKind.CLOSED and (result := net_r(note)) is not None]
+    heard = feedback(records)
+    return rows, Feedback(
+        costs=costs,
+        fills=count,
+        attempts=sum(record.tp_attempts for record in records),
+        tp_hit_rate=_float(heard["tp_hit_rate"]),
+        avg_slippage=_float(heard["avg_slippage"]),
+        premature_exit_rate=_float(heard["premature_exit_rate"]),
+        mean_r=fmean(results) if results else None,
+    )
 
 
-def _costs(attempts: Sequence[Attempt]) -> Costs:
-    """Return the costs with the slippage of take-profits as it was measured, drawn toward what is assumed."""
-    measured = [slippage_of(one) for one in attempts if one.outcome is Outcome.HIT]
-    if not measured:
-        return Costs()
-    sound = tuple(value for value in measured if -0.5 < value < 0.5)
-    return Costs(slippage=Slippage(target=(*sound, *[ASSUMED_SLIPPAGE] * _PRIOR_FILLS), measured=True))
+def _float(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def expected_slippage(costs: Costs) -> float:

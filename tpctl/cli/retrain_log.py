@@ -12,6 +12,7 @@ from tpctl.cli.retrain import Training
 from tpctl.views.machine import rfc3339
 
 if TYPE_CHECKING:
+    from tpctl.learn.feedback import Feedback
     from tpctl.learn.train import Progress
 
 
@@ -31,6 +32,18 @@ class TrainingLog:
                 file.write(f"{rfc3339(time.time_ns() // 1_000_000)} learner={self._learner} {text}\n")
         except OSError as error:
             raise file_error("write", self._path, error) from error
+
+    def heard(self, feedback: "Feedback") -> None:
+        """Tell what was measured, and what the bonus weighs by it."""
+        rates = {
+            "tp_hit_rate": feedback.tp_hit_rate,
+            "avg_slippage": feedback.avg_slippage,
+            "premature_exit_rate": feedback.premature_exit_rate,
+            "mean_r": feedback.mean_r,
+        }
+        told = " ".join(f"{name}={'-' if value is None else format(value, '.6f')}" for name, value in rates.items())
+        weight = f"tp_reward_weight={feedback.tp_reward_weight:g}"
+        self.note(f"feedback attempts={feedback.attempts} fills={feedback.fills} {told} {weight}")
 
     def tell(self, seed: int, progress: "Progress") -> None:
         """Tell of one round."""

@@ -92,7 +92,6 @@ class _Run:
 
     def __init__(self, options: RetrainOptions, settings: Settings, registry: PolicyRegistry) -> None:
         from tpctl.cli.retrain_data import gather
-        from tpctl.learn.costs import Costs
         from tpctl.learn.train import TrainConfig
 
         self._registry = registry
@@ -109,11 +108,9 @@ class _Run:
                 "begin anew: tpctl retrain --run",
             )
         self._checkpoint: Checkpoint = held or begin(started_at, _text_of(self._training), self._data_hash)
-        costs: Costs = self.material.costs
         self._config: TrainConfig = TrainConfig(
             learner="cem" if self._training.learner is Learner.CEM else "stopping",
             rules=settings.exits,
-            costs=costs,
             zone=float(self._training.zone),
         )
         self._log = TrainingLog(registry.log, self._training, show=sys.stderr.isatty() and not options.shared.quiet)
@@ -121,6 +118,7 @@ class _Run:
     def train(self) -> tuple[Record, ...]:
         """Train every seed that is not done; return the records of all."""
         self._keep(self._checkpoint)
+        self._log.heard(self.material.feedback)
         config = self._weighted()
         for seed in range(len(self._checkpoint.done) + 1, self._training.seeds + 1):
             record = self._one(config, seed)
@@ -138,13 +136,17 @@ class _Run:
 
     def _weighted(self) -> "TrainConfig":
         """Return the configuration with the reward weights given, or of several those that bring most held out."""
+        from tpctl.learn.feedback import informed
+
+        heard = self.material.feedback
         tried = [
-            replace(self._config, bonus=float(bonus), pnl_scale=float(scale)) for bonus, scale in self._training.weights
+            informed(replace(self._config, bonus=float(bonus), pnl_scale=float(scale)), heard)
+            for bonus, scale in self._training.weights
         ]
         if len(tried) == 1:
             return tried[0]
         if self._checkpoint.bonus is not None and self._checkpoint.scale is not None:
-            return replace(self._config, bonus=self._checkpoint.bonus, pnl_scale=self._checkpoint.scale)
+            return replace(tried[0], bonus=self._checkpoint.bonus, pnl_scale=self._checkpoint.scale)
         learned, judged = held_out(self.material.episodes)
         best = max(tried, key=lambda config: self._judged(config, learned, judged))
         self._keep(self._with(best))

@@ -13,9 +13,8 @@ from tpctl.adapters.policy_use import policy_in_use
 from tpctl.cli.retrain import Mode, RetrainOptions
 from tpctl.exits.errors import ExitCode, StateFileError
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.model import Attempt
 from tpctl.exits.units import Millis
-from tpctl.market.policy.drift import alarms
+from tpctl.market.policy.drift import alarms, leaves_early
 from tpctl.market.policy.due import Due, Standing, due
 from tpctl.settings.profile import profile_state
 from tpctl.views.retrain import RetrainView, document, listing, page
@@ -57,8 +56,15 @@ def _due(state: StateDir, records: Sequence[Record], pointer: Pointer, now: Mill
         return due(Standing(now, trained_at, 0))
     with JournalReader.read_only(state.journal) as journal:
         closed = len(journal.episodes(closed_since=trained_at or 0))
-        found = _alarms(state, journal, pointer)
+        found = (*_alarms(state, journal, pointer), *_premature(journal, trained_at or 0))
     return due(Standing(now, trained_at, closed, found))
+
+
+def _premature(journal: JournalReader, since: Millis) -> tuple[str, ...]:
+    """Return what exits since the last training say against going on as before."""
+    judged = [one.premature for one in journal.attempts() if one.exit_time >= since]
+    found = leaves_early(judged.count(True), len(judged))
+    return () if found is None else (found,)
 
 
 def _alarms(state: StateDir, journal: JournalReader, pointer: Pointer) -> tuple[str, ...]:
@@ -69,9 +75,3 @@ def _alarms(state: StateDir, journal: JournalReader, pointer: Pointer) -> tuple[
     if isinstance(use, Unavailable):
         return () if pointer.choice is None else (use.reason,)
     return alarms(read_evidence(journal, use.choice, use.symbols).evidence, use.expected)
-
-
-def slippage_of(attempt: Attempt) -> float:
-    """Return how far behind its target a take-profit was filled, as a fraction of price; adverse above zero."""
-    short = attempt.target_price - attempt.exit_price
-    return float(attempt.position_side.sign * short / attempt.target_price)

@@ -88,7 +88,7 @@ def replay_compiled(
         episodes.stop,
         episodes.funding if costs.funding and episodes.funding.any() else np.zeros((count, 0)),
         (episodes.drift_fast, episodes.drift_slow, episodes.swell, episodes.reach),
-        costs.draw(episodes.started_at, episodes.symbol),
+        costs.draw(episodes.started_at, episodes.symbol, episodes.symbols),
         (terms.entry, terms.stop, terms.quantity, terms.activation),
         (terms.targets, terms.sizes, terms.shares, terms.rungs),
         (terms.profits, terms.callbacks, terms.steps),

@@ -5,7 +5,7 @@ constant stands in and says so in `measured`. One seed gives one draw, whatever 
 are compared on the same luck.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,14 +36,30 @@ class Slippage:
             if not values or not all(-0.5 < value < 0.5 for value in values):
                 raise InputsError(f"{name} slippage is empty or not a fraction of price", "give fractions such as 1e-4")
 
+    def times(self, factor: float) -> "Slippage":
+        """Return every value times `factor`."""
+        stop, target, market = (
+            tuple(value * factor for value in values) for values in (self.stop, self.target, self.market)
+        )
+        return Slippage(stop, target, market, self.measured)
+
+    @property
+    def causes(self) -> tuple[tuple[float, ...], ...]:
+        """The values of stops, targets and market orders, in this order."""
+        return self.stop, self.target, self.market
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Fees as fractions of notional for entry and exits, slippage, latency in candles (at least 1), funding or not."""
+    """Fees as fractions of notional for entry and exits, slippage, latency in candles (at least 1), funding or not.
+
+    `own` is the slippage of symbols that were measured by themselves; any other symbol meets the common one.
+    """
 
     fee_in: float = TAKER
     fee_out: float = TAKER
     slippage: Slippage = field(default_factory=Slippage)
+    own: Mapping[str, Slippage] = field(default_factory=dict)
     latency: int = 1
     funding: bool = True
     seed: int = 0
@@ -56,11 +72,9 @@ class Costs:
 
     def scaled(self, factor: float) -> "Costs":
         """Return the same with fees and slippage times `factor`, for stress."""
-        held = self.slippage
-        slippage = Slippage(
-            _times(held.stop, factor), _times(held.target, factor), _times(held.market, factor), held.measured
-        )
-        return replace(self, fee_in=self.fee_in * factor, fee_out=self.fee_out * factor, slippage=slippage)
+        own = {symbol: slippage.times(factor) for symbol, slippage in self.own.items()}
+        paid = replace(self, fee_in=self.fee_in * factor, fee_out=self.fee_out * factor)
+        return replace(paid, slippage=self.slippage.times(factor), own=own)
 
     def slipped(self, factor: float) -> "Costs":
         """Return the same with slippage alone times `factor`."""
@@ -70,27 +84,35 @@ class Costs:
         """Return the same with more latency."""
         return replace(self, latency=self.latency + steps)
 
-    def draw(self, started_at: NDArray[np.int64], symbol: NDArray[np.int64]) -> Floats:
+    def draw(self, started_at: NDArray[np.int64], symbol: NDArray[np.int64], names: Sequence[str] = ()) -> Floats:
         """Return slippage of shape (3, n): of stops, targets and market orders of each position.
+
+        `symbol` indexes `names`; without names every position meets the common slippage.
 
         Which measured value a position meets depends on the seed, its time and its symbol, and not on its place in the
         arrays, so that a part of the episodes meets what it met in the whole.
         """
-        every = (self.slippage.stop, self.slippage.target, self.slippage.market)
-        if all(len(values) == 1 for values in every):
-            return np.repeat(np.array(every), len(started_at), axis=1)
+        own = [(index, self.own[name]) for index, name in enumerate(names) if name in self.own]
+        common = self.slippage.causes
+        if not own and all(len(values) == 1 for values in common):
+            return np.repeat(np.array(common), len(started_at), axis=1)
         with np.errstate(over="ignore"):
             mixed = started_at.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
             mixed ^= symbol.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
             mixed += np.uint64(self.seed) * np.uint64(0x165667B19E3779F9)
             rows = []
-            for values in every:
+            for cause, values in enumerate(common):
                 mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
                 mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
                 mixed ^= mixed >> np.uint64(31)
-                rows.append(np.asarray(values)[(mixed % np.uint64(len(values))).astype(np.int64)])
+                row = _picked(values, mixed)
+                for index, slippage in own:
+                    mine = symbol == index
+                    row[mine] = _picked(slippage.causes[cause], mixed[mine])
+                rows.append(row)
         return np.stack(rows)
 
 
-def _times(values: Sequence[float], factor: float) -> tuple[float, ...]:
-    return tuple(value * factor for value in values)
+def _picked(values: Sequence[float], mixed: NDArray[np.uint64]) -> Floats:
+    picked: Floats = np.asarray(values)[(mixed % np.uint64(len(values))).astype(np.int64)]
+    return picked

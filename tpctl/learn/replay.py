@@ -174,7 +174,9 @@ class Simulation:
         self.funding = tape.funding if costs.funding and tape.funding.any() else None
         self.side = episodes.side
         self.size = np.abs(terms.entry)
-        self.slip_stop, self.slip_target, self.slip_market = costs.draw(episodes.started_at, episodes.symbol)
+        self.slip_stop, self.slip_target, self.slip_market = costs.draw(
+            episodes.started_at, episodes.symbol, episodes.symbols
+        )
         self.quarter_ms = episodes.interval_ms / 4
         self.stop = terms.stop.copy()
         self.peak = terms.entry.copy()

@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from math import log
 from statistics import fmean
 
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.scoring import wilson
+
 # Learning 8: a population stability index above this, slippage above this multiple of what was trained with.
 STABILITY_LIMIT = 0.2
 SLIPPAGE_LIMIT = 2.0
 SLIPPAGE_FILLS = 20
 # The stability index of small samples is high by itself: about (deciles - 1) x (1/n + 1/m).
 STABILITY_READINGS = 200
+# exit-rules 12: more premature exits than this are too many.
+PREMATURE_LIMIT = 0.15
 # Page-Hinkley in R: what a mean may fall short by, and the sum of shortfalls beyond it that raises the alarm. With a
 # deviation of 1 R about one false alarm in ten thousand positions; a fall of 0.6 R is told after some forty.
 TOLERANCE_R = 0.25
@@ -73,6 +78,14 @@ def slips_more(fractions: Sequence[float], expected: float) -> str | None:
     return (
         f"slippage of the last {SLIPPAGE_FILLS} fills is {newest:.4%}, {newest / expected:.1f} x what was trained with"
     )
+
+
+def leaves_early(premature: int, judged: int) -> str | None:
+    """Return the alarm where more exits were premature than a target of 15 % and chance allow (exit-rules 12)."""
+    interval = wilson(premature, judged)
+    if isinstance(interval, Unavailable) or interval[0] <= PREMATURE_LIMIT:
+        return None
+    return f"{premature} of {judged} take-profits were left too early, {PREMATURE_LIMIT:.0%} are the limit"
 
 
 def stability_index(edges: Sequence[float], values: Sequence[float]) -> float:
