@@ -195,7 +195,7 @@ complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l target-slippage -x
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l target-premature -x -d 'Premature rate to stay below. [default: 15%]'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l check -d 'Exit with 20 or 21 where a target is missed.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l nagios -d 'Print one status line and exit with 0 to 3, as Nagios expects.'
-complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l compare -x -d 'Compare two strategies, or two periods 2025-01-01..2025-02-01.'
+complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l compare -x -d 'Compare two strategies, arms EXPERIMENT/ARM, or periods START..END.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l export -x -a 'csv parquet prom' -d 'Print attempts (csv, parquet) or figures (prom).'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -s o -l output -r -F -d 'Write the export to FILE instead of stdout.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l report -r -F -d 'Write a page with charts that opens offline.'

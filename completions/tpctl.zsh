@@ -234,7 +234,7 @@ _tpctl() {
                 '--target-premature=[Premature rate to stay below. \[default\: 15%\]]:RATIO: ' \
                 '--check[Exit with 20 or 21 where a target is missed.]' \
                 '--nagios[Print one status line and exit with 0 to 3, as Nagios expects.]' \
-                '--compare=[Compare two strategies, or two periods 2025-01-01..2025-02-01.]:A B: ' \
+                '--compare=[Compare two strategies, arms EXPERIMENT/ARM, or periods START..END.]:A B: ' \
                 '--export=[Print attempts (csv, parquet) or figures (prom).]:csv|parquet|prom:(csv parquet prom)' \
                 '(-o --output)'{-o+,--output=}'[Write the export to FILE instead of stdout.]:FILE:_files' \
                 '--report=[Write a page with charts that opens offline.]:FILE:_files' \

@@ -163,3 +163,16 @@ def life(number: int, *, pnl: str, reason: str = "stop", naked_ms: int = 0, poli
         ),
         Entry(closed, notes=tuple(ending), attempts=(attempt,)),
     ]
+
+
+def drawn_into(arm: str, entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries as a watch journals them of a position that was drawn into an arm with one half."""
+    drawn = {"arm": arm, "propensity": Decimal("0.5")}
+    return [
+        replace(
+            entry,
+            notes=tuple(replace(note, data={**note.data, **drawn}) for note in entry.notes),
+            attempts=tuple(replace(attempt, arm=arm) for attempt in entry.attempts),
+        )
+        for entry in entries
+    ]

@@ -73,6 +73,27 @@ def test_a_value_of_a_file_takes_the_place_of_one_default_only(config: Any) -> N
     assert settings.exits.stop == ExitRules().stop
 
 
+def test_an_experiment_has_a_name_and_arms_whose_shares_sum_to_one(config: Any) -> None:
+    text = """
+        [experiment]
+        name = "tp-v3"
+        [experiment.arms]
+        dynamic = { policy = "dynamic", share = "50%" }
+        static = { policy = "static", share = "50%" }
+    """
+    experiment = config(text).experiment
+
+    assert {name: (arm.policy, arm.share) for name, arm in experiment.arms.items()} == {
+        "dynamic": (Policy.DYNAMIC, Ratio.percent("50")),
+        "static": (Policy.STATIC, Ratio.percent("50")),
+    }
+    assert not config("").experiment.name
+    uneven = refused(config, text.replace('"static", share = "50%"', '"static", share = "40%"'))
+    assert "experiment: the shares of experiment 'tp-v3' sum to 90%, not 100%" in uneven.message
+    assert "has no unit" in refused(config, text.replace('"50%"', "0.5")).message
+    assert refused(config, text.replace('policy = "static"', 'policy = "statik"')).hint == "did you mean 'static'?"
+
+
 def test_a_number_of_a_file_is_exact(config: Any) -> None:
     settings = config("[exits.ladder]\nsplit = [0.1, 0.2, 0.7]\n")
 

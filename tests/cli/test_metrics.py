@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metrics_desk import START, VECTOR, commit_at_once, commit_attempts, journal_of, life, open_journal, random_attempts
+from metrics_desk import (
+    START,
+    VECTOR,
+    commit_at_once,
+    commit_attempts,
+    drawn_into,
+    journal_of,
+    life,
+    open_journal,
+    random_attempts,
+)
 
 from tpctl.adapters.journal import Entry
 from tpctl.adapters.journal_reader import JournalReader, PositionRow
@@ -338,6 +348,44 @@ def test_two_policies_are_compared_position_by_position(shell: Shell) -> None:
     compare = shell.json("--compare", *periods)["compare"]
     assert compare["a"]["positions"] + compare["b"]["positions"] == 600
     assert not any(figure["decided"] for figure in compare["figures"])
+
+
+def test_the_arms_of_an_experiment_are_compared_as_they_were_drawn(shell: Shell) -> None:
+    entries = []
+    for number in range(400):
+        arm = "tp-v3/dynamic" if number % 2 else "tp-v3/static"
+        won = number % 4 != 0
+        # A dynamic ladder that lacked an input fell back to the static one: it counts where it was drawn.
+        policy = "static" if number % 3 == 0 else arm.removeprefix("tp-v3/")
+        entries += drawn_into(
+            arm, life(number, pnl="6" if won else "-4", reason="take_profit" if won else "stop", policy=policy)
+        )
+    with open_journal(shell.path) as journal:
+        commit_at_once(journal, entries)
+
+    assert shell("--compare", "tp-v3/static", "tp-v3/dynamic") == ExitCode.OK
+    assert "mean R: tp-v3/dynamic is higher, shown after" in shell.out
+    assert "drawn with 50% and 50%; a split at least this uneven has a chance of 1.00" in shell.out
+    compare = shell.json("--compare", "tp-v3/static", "tp-v3/dynamic")["compare"]
+    assert (compare["a"]["positions"], compare["b"]["positions"]) == (200, 200)
+    assert compare["draw"] == {"share_a": "0.5", "share_b": "0.5", "p": "1", "broken": False}
+    assert {row["name"]: row["b"] for row in compare["figures"]}["mean_r"] == "1.5"
+    assert shell("--compare", "tp-v3/static", "tp-v3/dynamc") == ExitCode.INPUTS
+    assert shell.err.splitlines()[-1] == "hint: did you mean 'tp-v3/dynamic'?"
+    assert shell("--compare", "tp-v3/static", "dynamic") == ExitCode.USAGE
+
+
+def test_a_draw_that_chance_does_not_explain_is_called_broken(shell: Shell) -> None:
+    entries = []
+    for number in range(120):
+        arm = "x/a" if number % 4 else "x/b"
+        entries += drawn_into(arm, life(number, pnl="-4"))
+    with open_journal(shell.path) as journal:
+        commit_at_once(journal, entries)
+
+    assert shell("--compare", "x/a", "x/b") == ExitCode.OK
+    assert "the draw or the record is broken" in shell.out
+    assert shell.json("--compare", "x/a", "x/b")["compare"]["draw"]["broken"] is True
 
 
 def test_exports(filled: Shell, attempts: list[Attempt], tmp_path: Path) -> None:

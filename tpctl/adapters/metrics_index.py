@@ -24,7 +24,7 @@ from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
-VERSION = 4
+VERSION = 5
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
 _BUSY_S = 2.0
@@ -64,6 +64,8 @@ CREATE TABLE excursions (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol I
 CREATE TABLE delays (source INTEGER NOT NULL, seq INTEGER NOT NULL, stage INTEGER NOT NULL, symbol INTEGER NOT NULL,
     at INTEGER NOT NULL, policy INTEGER NOT NULL, ms INTEGER NOT NULL, PRIMARY KEY (source, seq, stage)) WITHOUT ROWID;
 CREATE INDEX delays_by_ms ON delays (stage, ms);
+CREATE TABLE armed (n INTEGER PRIMARY KEY, arm INTEGER NOT NULL);
+CREATE TABLE arms (arm INTEGER PRIMARY KEY, share TEXT NOT NULL);
 """
 _STORY = (
     *(NoteKind.PLANNED, NoteKind.CLOSED, NoteKind.TP_HIT, NoteKind.STOP_HIT, NoteKind.STOP_MOVED),
@@ -201,6 +203,9 @@ class MetricsIndex:
             ).fetchone()
             row = (source, symbol, side, note.at, self._name(str(data.get("policy") or "")))
             terms = (_text(data.get("stop")), _text(data.get("leverage")), regime[0] if regime else 0)
+            arm, share = data.get("arm"), _text(data.get("propensity"))
+            if isinstance(arm, str) and share is not None:
+                self.db.execute("INSERT OR REPLACE INTO arms VALUES (?, ?)", (self._name(arm), share))
             self.db.execute("INSERT OR IGNORE INTO plans VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, *terms))
             return
         if note.kind is NoteKind.CLOSED:
@@ -307,6 +312,8 @@ class MetricsIndex:
         if merging and not self.db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (attempt.id, n)).rowcount:
             self._compare(attempt.id, row)
             return None
+        if attempt.arm is not None:
+            self.db.execute("INSERT INTO armed VALUES (?, ?)", (n, self._name(attempt.arm)))
         self._count(place, measured)
         return (n, *row)
 

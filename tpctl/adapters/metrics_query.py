@@ -77,7 +77,10 @@ class Closes:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One position's attempts together: the unit of a comparison, because its legs share one fate."""
+    """One position's attempts together: the unit of a comparison, because its legs share one fate.
+
+    `strategy` is the name it is compared under: its strategy, or the arm it was drawn into.
+    """
 
     at: Millis
     strategy: str
@@ -350,15 +353,28 @@ class MetricsQuery:
                 curve.append((at, from_pico(running)))
         return curve
 
-    def units(self, chosen: Selection) -> Iterator[Unit]:
-        """Yield positions, each with its attempts together, in the order of their last exits."""
+    def arms(self) -> dict[str, Decimal]:
+        """Return the arms positions were drawn into, each with the probability it had last."""
+        rows = self._db.execute("SELECT arm, share FROM arms").fetchall()
+        return {self._names[arm]: Decimal(share) for arm, share in rows}
+
+    def units(self, chosen: Selection, arms: tuple[str, ...] = ()) -> Iterator[Unit]:
+        """Yield positions, each with its attempts together, in the order of their last exits.
+
+        With `arms` only those that were drawn into one of them, and the strategy of a unit is its arm.
+        """
         where, parameters = self._where(chosen)
+        kind, source = "strategy", "rows"
+        if arms:
+            kind, source = "arm", "armed JOIN rows USING (n)"
+            where += f" AND arm IN ({','.join('?' * len(arms))})"
+            parameters += [self._numbers.get(name, -1) for name in arms]
         rows = self._db.execute(
             _select(
-                "max(exit_at), strategy, count(*), sum(hit), group_concat(profit), group_concat(risk), count(risk)"
-                " FROM rows",
+                f"max(exit_at), {kind}, count(*), sum(hit), group_concat(profit), group_concat(risk), count(risk)"
+                f" FROM {source}",
                 where,
-                "GROUP BY strategy, symbol, side, entry_at ORDER BY max(exit_at), min(n)",
+                f"GROUP BY {kind}, symbol, side, entry_at ORDER BY max(exit_at), min(n)",
             ),
             parameters,
         )

@@ -24,6 +24,14 @@ _HEAD = """\
 # [profiles.live]
 # allow_live = true
 # key_file = "live.keys"
+
+# Which policy a position gets, by a stable hash: 'tpctl metrics --compare tp-v3/dynamic tp-v3/static' compares them.
+# [experiment]
+# name = "tp-v3"
+
+# [experiment.arms]
+# dynamic = { policy = "dynamic", share = "50%" }
+# static = { policy = "static", share = "50%" }
 """
 
 

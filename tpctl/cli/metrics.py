@@ -106,7 +106,10 @@ class Grouping:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One side of a comparison: a strategy, or a period (`since` inclusive, `until` exclusive, ms UTC)."""
+    """One side of a comparison: a strategy, an arm of an experiment (`experiment/arm`), or a period.
+
+    Of a period `since` is inclusive and `until` exclusive, ms UTC.
+    """
 
     text: str
     since: Millis | None = None
@@ -116,6 +119,11 @@ class Arm:
     def period(self) -> bool:
         """Whether it is a period."""
         return self.since is not None
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is an arm of an experiment."""
+        return not self.period and "/" in self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +312,9 @@ def metrics(
     ] = False,
     compare: Annotated[
         tuple[str, str] | None,
-        typer.Option("--compare", metavar="A B", help="Compare two strategies, or two periods 2025-01-01..2025-02-01."),
+        typer.Option(
+            "--compare", metavar="A B", help="Compare two strategies, arms EXPERIMENT/ARM, or periods START..END."
+        ),
     ] = None,
     export: Annotated[
         Export | None, typer.Option("--export", help="Print attempts (csv, parquet) or figures (prom).")
@@ -439,8 +449,8 @@ def _sort(name: str | None) -> str | None:
 
 def _arms(a: str, b: str) -> tuple[Arm, Arm]:
     one, two = parse_arm(a), parse_arm(b)
-    if one.period is not two.period:
-        raise UsageError(f"{a!r} and {b!r} are not of one kind", "compare two strategies, or two periods")
+    if (one.period, one.drawn) != (two.period, two.drawn):
+        raise UsageError(f"{a!r} and {b!r} are not of one kind", "compare two strategies, two arms, or two periods")
     if one.text == two.text:
         raise UsageError(f"{a!r} is compared with itself", "name two different ones")
     return one, two

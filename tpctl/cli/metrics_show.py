@@ -230,13 +230,15 @@ def _compare(
 
     query = query_of(source, "--compare")
     if not arms[0].period:
-        known = query.values(Dimension.STRATEGY)
+        kind = "arm" if arms[0].drawn else "strategy"
+        known = sorted(query.arms()) if arms[0].drawn else query.values(Dimension.STRATEGY)
         for arm in arms:
             if arm.text not in known:
                 near = get_close_matches(arm.text, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"on record are: {', '.join(known) or 'none'}"
-                raise InputsError(f"no attempts of strategy {arm.text!r} are on record", hint)
-    found = compared((arms[0].text, arms[1].text), _stream(query, arms, chosen))
+                raise InputsError(f"no attempts of {kind} {arm.text!r} are on record", hint)
+    shares = query.arms() if arms[0].drawn else {}
+    found = compared((arms[0].text, arms[1].text), _stream(query, arms, chosen), shares)
     if options.format is Format.JSON:
         from tpctl.views.machine import document
 
@@ -249,6 +251,10 @@ def _compare(
 
 def _stream(query: MetricsQuery, arms: tuple[Arm, Arm], chosen: Selection) -> Iterator[tuple[int, Unit]]:
     """Yield positions with the number of their arm, in the order they ended."""
+    if arms[0].drawn:
+        for unit in query.units(chosen, (arms[0].text, arms[1].text)):
+            yield int(unit.strategy == arms[1].text), unit
+        return
     if not arms[0].period:
         both = Selection((arms[0].text, arms[1].text), chosen.symbols, chosen.since, chosen.until)
         for unit in query.units(both):

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tpctl.exits.instrument import Unavailable
+from tpctl.exits.units import trimmed
 from tpctl.market.bootstrap import Spread
 from tpctl.market.sequential import ALPHA, Sequential
 from tpctl.views.metrics_fields import put
@@ -12,6 +13,8 @@ from tpctl.views.metrics_fields import put
 if TYPE_CHECKING:
     from tpctl.views.machine import Json
 
+# A split less likely than this is no chance: what is usual for such checks.
+_BROKEN = 0.001
 _PLACES = {"mean_r": 3, "mean_profit_usd": 2, "hit_rate": 4}
 _WORDS = {"mean_r": "mean R", "mean_profit_usd": "mean profit, USD", "hit_rate": "hit rate"}
 
@@ -28,6 +31,19 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """How positions were drawn: the probabilities of A and B, and that of a split as uneven as theirs."""
+
+    shares: tuple[Decimal, Decimal]
+    p: float | None
+
+    @property
+    def broken(self) -> bool:
+        """Whether chance alone hardly explains the split."""
+        return self.p is not None and self.p < _BROKEN
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Two arms. `positions` and `attempts` are (of A, of B)."""
 
@@ -36,6 +52,7 @@ class Comparison:
     positions: tuple[int, int]
     attempts: tuple[int, int]
     figures: tuple[Compared, ...]
+    draw: Draw | None = None
 
 
 def compare_text(found: Comparison) -> str:
@@ -49,11 +66,21 @@ def compare_text(found: Comparison) -> str:
     lines.append(
         f"positions {found.positions[0]} and {found.positions[1]}, attempts {found.attempts[0]} and {found.attempts[1]}"
     )
+    if found.draw is not None:
+        lines.append(_draw_text(found.draw))
     lines += [f"{_WORDS[figure.name]}: {verdict(figure, found)}" for figure in found.figures]
     lines.append(
         "always valid: however often it is looked at, if positions are independent; the bootstrap draws whole days"
     )
     return "".join(f"{line}\n" for line in lines)
+
+
+def _draw_text(draw: Draw) -> str:
+    a, b = (f"{trimmed(share * 100, 2)}%" for share in draw.shares)
+    text = f"drawn with {a} and {b}"
+    if draw.broken:
+        return f"{text}, but a split this uneven has a chance of {draw.p:.1g}: the draw or the record is broken"
+    return text if draw.p is None else f"{text}; a split at least this uneven has a chance of {draw.p:.2f}"
 
 
 def verdict(figure: Compared, found: Comparison) -> str:
@@ -98,7 +125,15 @@ def compare_fields(found: Comparison) -> "dict[str, Json]":
         "unit": "position",
         "alpha": _plain(ALPHA),
         "figures": [_figure(figure, found) for figure in found.figures],
+        **({} if found.draw is None else {"draw": _draw_fields(found.draw)}),
     }
+
+
+def _draw_fields(draw: Draw) -> "dict[str, Json]":
+    row: dict[str, Json] = {"share_a": trimmed(draw.shares[0]), "share_b": trimmed(draw.shares[1])}
+    put(row, "p", Unavailable("no position of either arm ended") if draw.p is None else _plain(draw.p))
+    row["broken"] = draw.broken
+    return row
 
 
 def _arm(found: Comparison, number: int) -> "dict[str, Json]":
