@@ -171,6 +171,10 @@ def main() -> int:
     except TpctlError as error:
         sys.stderr.write(f"error: {error.message}\n")
         return int(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - what nobody foresaw ends here, in a file without its secrets (I20)
+        from tpctl.cli.errors import report
+
+        return report(error, ())
     return int(ExitCode.OK)
 
 

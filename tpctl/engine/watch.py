@@ -726,7 +726,8 @@ class Watch:
         """End the run for a failure that must not be lived with; protection stays where it is (I25)."""
         if self._failure is None:
             self._failure = error
-        self.stop(str(error))
+        # What a bug says may hold anything, and what is told here goes everywhere: its words are the traceback's.
+        self.stop(str(error) if isinstance(error, TpctlError) else f"unexpected {type(error).__name__}")
 
 
 def _unsure_of_mark(episode: Episode, now: Millis) -> bool:

@@ -94,6 +94,7 @@ class Dashboard(App[str]):
         self.controls = Controls(read_only=read_only)
         self._board: Board | None = None
         self._canvas = Canvas(self.paint)
+        self.failure: Exception | None = None
 
     def compose(self) -> ComposeResult:
         """Return the one widget there is."""
@@ -126,6 +127,12 @@ class Dashboard(App[str]):
             return
         await super().on_event(event)
 
+    def _handle_exception(self, error: Exception) -> None:
+        """Leave for an error nobody handled, without the crash screen: it shows local variables (I20)."""
+        super()._handle_exception(error)
+        self.failure = self.failure or error
+        self._exit_renderables.clear()
+
     def _press(self, event: events.Key) -> None:
         board = self._board
         if board is None:
@@ -147,6 +154,8 @@ class Dashboard(App[str]):
 def run(app: Dashboard) -> str | None:
     """Run until the operator leaves or the watch ends; return why. Raises what went wrong inside."""
     reason = asyncio.run(app.run_async(mouse=False))
+    if app.failure is not None:
+        raise app.failure
     if app.return_code:
         raise RuntimeError("the dashboard failed")
     return reason
