@@ -467,7 +467,7 @@ _tpctl() {
             :
             return ;;
         retrain,--data)
-            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            :
             return ;;
         retrain,--funding)
             compopt -o filenames 2>/dev/null; _tpctl_reply -f

@@ -271,7 +271,7 @@ _tpctl() {
                 '--seeds=[Train with the seeds 1 to N. \[default\: 1; 1<=x<=100\]]:N: ' \
                 '--symbols=[Symbols to learn from. \[default\: all, or the usual basket\]]:LIST: ' \
                 '--days=[Only so much history, to its newest candle. \[default\: 365, or all of the files\] \[30<=x<=1500\]]:N: ' \
-                '*--data=[Recorded candles instead of the exchange'\''s; repeatable.]:FILE:_files' \
+                '*--data=[Recorded candles instead of the exchange'\''s\: Parquet, CSV, zip, or a folder; repeatable.]:PATH: ' \
                 '*--funding=[Recorded funding, for --data; repeatable.]:FILE:_files' \
                 '--learner=[How the rule to close is found. \[default\: stopping\]]:stopping|cem:(stopping cem)' \
                 '*--reward-weights=[Weight of the zone bonus, and of net R; of several, held-out net R chooses. \[default\: 0,1\]]:BONUS\[,SCALE\]: ' \

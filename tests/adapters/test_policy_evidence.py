@@ -83,6 +83,9 @@ def test_a_canary_is_judged_by_its_own_positions_and_a_shadow_by_none() -> None:
 
     assert len(results(in_use(), *map(closed, lives), of=canary)) == len(mine)
     assert 0 < len(mine) < 50
+    book = EvidenceBook(canary, KNOWN)
+    book.see([in_use(), *map(closed, lives)])
+    assert [arm for arm, _ in book.evidence.others] == [int(life in mine) for life in lives]
     assert results(in_use(), *map(closed, lives), of=choice(Stage.SHADOW)) == []
 
 

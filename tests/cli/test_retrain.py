@@ -229,7 +229,11 @@ def test_only_what_passed_the_gate_is_promoted_and_rollback_is_instant(desk: Des
     assert desk("--promote", name, "--stage", "canary", "--share", "20%", "--json") is ExitCode.OK
     assert (desk.data["policy"]["status"], desk.data["policy"]["share"]) == ("canary", "0.2")
     assert desk.data["candidates"][0]["status"] == "canary"
+    assert desk.data["policy"]["status"] == "canary"
+    (warning,) = json.loads(desk.out)["warnings"]
+    assert "it was not in shadow before: 14 days and 100 positions are advised" in str(warning)
     assert desk("--promote", name, "--stage", "promoted") is ExitCode.OK
+    assert desk.err == ""
     assert f"in use: policy {name} (promoted)" in desk.out
     assert desk("--list") is ExitCode.OK
     assert "passed  promoted" in desk.out
@@ -238,3 +242,29 @@ def test_only_what_passed_the_gate_is_promoted_and_rollback_is_instant(desk: Des
     assert desk("--rollback") is ExitCode.OK
     assert f"in use: no policy is promoted: {name} was rolled back on 2" in desk.out
     assert desk("--rollback") is ExitCode.STATE_FILE
+
+
+def test_a_shadow_that_was_short_is_told_when_the_policy_is_to_be_used(desk: Desk) -> None:
+    name = desk.judged(desk.registry.find(desk.train()["run"]["hash"])).hash[:12]
+
+    assert desk("--promote", name) is ExitCode.OK
+    assert (desk.err, f"in use: policy {name} (shadow, told and not used)" in desk.out) == ("", True)
+    assert desk("--promote", name, "--stage", "canary") is ExitCode.OK
+    assert desk.err == ("warning: it was in shadow for 0 days and 0 positions: 14 days and 100 positions are advised\n")
+
+
+def test_candles_come_from_a_folder_too(empty: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "candles"
+    folder.mkdir()
+    assert empty("--run", "--data", str(folder)) is ExitCode.INPUTS
+    begin, quarter = 1_640_995_200_000, 900_000
+    for month in range(2):
+        rows = []
+        for number in range(1_500 * month, 1_500 * (month + 1)):
+            price = 0.8 + 0.01 * ((number * 7919) % 13) / 13
+            at = begin + number * quarter
+            rows.append(f"{at},{price},{price + 0.004},{price - 0.004},{price + 0.001},9,{at + quarter - 1},0,1,0,0,0")
+        (folder / f"XRPUSDT-15m-2022-0{month + 1}.csv").write_text("\n".join(rows) + "\n")
+
+    assert empty("--run", "--data", str(folder), "--episodes", "50", "--json") is ExitCode.OK, empty.err
+    assert (empty.data["run"]["episodes"], empty.registry.records()[0].symbols) == (50, ("XRPUSDT",))

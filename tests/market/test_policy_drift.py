@@ -11,6 +11,7 @@ from tpctl.market.policy.drift import (
     Evidence,
     Expected,
     alarms,
+    does_harm,
     falls_short,
     has_moved,
     leaves_early,
@@ -53,6 +54,28 @@ def test_a_feature_that_moved_is_told():
     assert "swell has moved" in (has_moved("swell", DECILES, [0.9 + value / 10 for value in even]) or "")
 
 
+def test_a_canary_that_does_worse_than_the_ladder_is_stopped_and_one_that_does_not_is_kept():
+    draw = random.Random(11)
+
+    def told(difference: float, count: int) -> int:
+        streams = (
+            [(arm, draw.gauss(difference * arm, 0.2)) for arm in (int(draw.random() < 0.5) for _ in range(count))]
+            for _ in range(40)
+        )
+        return sum(does_harm(stream) is not None for stream in streams)
+
+    assert told(-0.2, 200) == 40
+    # A small harm is told too, later.
+    assert told(-0.06, 400) < told(-0.06, 1_600) == 40
+    assert told(0.0, 400) <= 4
+    assert told(0.1, 400) == 0
+    assert does_harm([]) is None
+    assert does_harm([(1, -5.0)] * 500) is None
+    # Far behind, by too few to be sure of a small difference.
+    assert "-0.20 R" in (does_harm([(0, 0.1), (1, -0.1)] * 50) or "")
+    assert does_harm([(0, 0.1), (1, -0.1)] * 20) is None
+
+
 def test_premature_exits_alarm_beyond_what_chance_allows():
     assert leaves_early(0, 0) is None
     assert leaves_early(3, 10) is None
@@ -61,7 +84,7 @@ def test_premature_exits_alarm_beyond_what_chance_allows():
 
 def test_every_test_is_asked_and_only_the_newest_readings_count():
     promised = Expected(1.0, 0.0001, {"swell": DECILES})
-    moved = Evidence([-1.0] * 40, [0.001] * 20, {"swell": [0.5] * 900 + [0.99] * 200})
+    moved = Evidence([-1.0] * 40, slips=[0.001] * 20, readings={"swell": [0.5] * 900 + [0.99] * 200})
     found = alarms(moved, promised)
 
     assert [text.split()[0] for text in found] == ["results", "slippage", "swell"]

@@ -70,11 +70,15 @@ class EvidenceBook:
         life, opened_at = data.get("generation"), data.get("opened_at")
         if not isinstance(life, str) or not isinstance(opened_at, int) or opened_at < (self._since or 0):
             return False
-        if choice.stage is Stage.CANARY and not in_share(choice.hash, life, choice.share):
-            return False
         result = net_r(note)
-        self.evidence.results += [] if result is None else [result]
-        return result is not None
+        if result is None:
+            return False
+        mine = choice.stage is not Stage.CANARY or in_share(choice.hash, life, choice.share)
+        if mine:
+            self.evidence.results.append(result)
+        if choice.stage is Stage.CANARY:
+            self.evidence.others.append((int(mine), result))
+        return True
 
 
 def net_r(note: Note) -> float | None:

@@ -228,6 +228,13 @@ def existing_files(paths: list[Path] | None, what: str) -> tuple[Path, ...]:
     return tuple(paths or ())
 
 
+def existing_recordings(paths: list[Path] | None, what: str) -> tuple[Path, ...]:
+    """Return the paths, each of which must be a file or a folder of files; raises `InputsError` otherwise."""
+    folders = [path for path in paths or () if path.is_dir()]
+    existing_files([path for path in paths or () if path not in folders], what)
+    return tuple(paths or ())
+
+
 def parse_listed(text: str) -> str:
     """Return the list, or that of the file `@FILE` names: entries by line or comma, `#` starts a comment."""
     if not text.startswith("@"):

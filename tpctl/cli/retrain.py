@@ -28,6 +28,7 @@ from tpctl.cli.options import (
     VerboseOption,
     epilog,
     existing_files,
+    existing_recordings,
     parse_number,
     parse_ratio,
 )
@@ -192,7 +193,11 @@ def retrain(
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", metavar="FILE", help="Recorded candles instead of the exchange's; repeatable."),
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Recorded candles instead of the exchange's: Parquet, CSV, zip, or a folder; repeatable.",
+        ),
     ] = None,
     funding: Annotated[
         list[Path] | None, typer.Option("--funding", metavar="FILE", help="Recorded funding, for --data; repeatable.")
@@ -251,7 +256,7 @@ def retrain(
         seeds=seeds,
         symbols=_symbols(symbols),
         days=days,
-        data=existing_files(data, "candle"),
+        data=existing_recordings(data, "candle"),
         funding=existing_files(funding, "funding"),
         learner=learner,
         weights=tuple(dict.fromkeys(parse_weights(text) for text in weights or ["0,1"])),

@@ -14,10 +14,14 @@ from tpctl.cli.retrain import Mode, RetrainOptions
 from tpctl.exits.errors import ExitCode, StateFileError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import Millis
+from tpctl.market.bars import DAY_MS
 from tpctl.market.policy.drift import alarms, leaves_early
 from tpctl.market.policy.due import Due, Standing, due
 from tpctl.settings.profile import profile_state
 from tpctl.views.retrain import RetrainView, document, listing, page
+
+# Learning 8: how long a policy is in shadow before it is used.
+_SHADOW_DAYS, _SHADOW_POSITIONS = 14, 100
 
 
 def run_registry(options: RetrainOptions) -> ExitCode:
@@ -25,10 +29,11 @@ def run_registry(options: RetrainOptions) -> ExitCode:
     shared = options.shared
     profile, env, place = profile_state(shared.config, shared.profile, shared.state_dir)
     state, now = find_state_dir(place), time.time_ns() // 1_000_000
+    warnings: list[tuple[str, str]] = []
     if state is not None:
         registry = PolicyRegistry(state.path)
         if options.mode is Mode.PROMOTE:
-            _promote(registry, options, now)
+            warnings += _promote(state, registry, options, now)
         elif options.mode is Mode.ROLLBACK:
             registry.rollback(now, "asked for")
         records, pointer = registry.records(), registry.pointer()
@@ -39,15 +44,36 @@ def run_registry(options: RetrainOptions) -> ExitCode:
     else:
         view = RetrainView(profile, env, now, Pointer(), (), 0, due(Standing(now, None, 0)))
     if options.json:
-        sys.stdout.write(document(view))
+        sys.stdout.write(document(view, warnings))
     else:
+        sys.stderr.writelines(f"warning: {text}\n" for _, text in warnings)
         sys.stdout.write(listing(view) if options.mode is Mode.LIST else page(view))
     return ExitCode.RETRAIN_DUE if options.check and view.due.due else ExitCode.OK
 
 
-def _promote(registry: PolicyRegistry, options: RetrainOptions, now: Millis) -> None:
+def _promote(state: StateDir, registry: PolicyRegistry, options: RetrainOptions, now: Millis) -> list[tuple[str, str]]:
+    """Promote, and return what a careful operator would have waited for."""
     record = registry.find(options.named)
-    registry.promote(record, Choice(record.hash, Stage(options.trust.value), options.share, now), "asked for")
+    stage = Stage(options.trust.value)
+    untried = None if stage is Stage.SHADOW else _untried(state, registry.pointer().choice, record, now)
+    registry.promote(record, Choice(record.hash, stage, options.share, now), "asked for")
+    return [] if untried is None else [("shadow", untried)]
+
+
+def _untried(state: StateDir, choice: Choice | None, record: Record, now: Millis) -> str | None:
+    """Return what is missing of the time in shadow that learning 8 asks for; None once a policy was in use."""
+    advised = f"{_SHADOW_DAYS} days and {_SHADOW_POSITIONS} positions are advised"
+    if choice is None or choice.hash != record.hash:
+        return f"it was not in shadow before: {advised}"
+    if choice.stage is not Stage.SHADOW:
+        return None
+    days, met = (now - choice.at) // DAY_MS, 0
+    if state.journal.exists():
+        with JournalReader.read_only(state.journal) as journal:
+            met = len(read_evidence(journal, choice, frozenset(record.symbols)).met)
+    if days >= _SHADOW_DAYS and met >= _SHADOW_POSITIONS:
+        return None
+    return f"it was in shadow for {days} days and {met} positions: {advised}"
 
 
 def _due(state: StateDir, records: Sequence[Record], pointer: Pointer, now: Millis) -> Due:

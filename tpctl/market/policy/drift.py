@@ -12,6 +12,7 @@ from statistics import fmean
 
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.scoring import wilson
+from tpctl.market.sequential import compare_streams
 
 # Learning 8: a population stability index above this, slippage above this multiple of what was trained with.
 STABILITY_LIMIT = 0.2
@@ -19,6 +20,9 @@ SLIPPAGE_LIMIT = 2.0
 SLIPPAGE_FILLS = 20
 # The stability index of small samples is high by itself: about (deciles - 1) x (1/n + 1/m).
 STABILITY_READINGS = 200
+# Learning 8: a canary that is this far behind the ladder after so many positions goes.
+HARM_R = -0.10
+HARM_POSITIONS = 50
 # exit-rules 12: more premature exits than this are too many.
 PREMATURE_LIMIT = 0.15
 # Page-Hinkley in R: what a mean may fall short by, and the sum of shortfalls beyond it that raises the alarm. With a
@@ -38,16 +42,24 @@ class Expected:
 
 @dataclass(slots=True)
 class Evidence:
-    """What was measured since it was promoted, oldest first: net R of its positions, slippage, features at entry."""
+    """What was measured since it was promoted, oldest first: net R of its positions, slippage, features at entry.
+
+    `others` are a canary's comparison: (1, net R) of its own positions, (0, net R) of those left to the ladder.
+    """
 
     results: list[float] = field(default_factory=list)
+    others: list[tuple[int, float]] = field(default_factory=list)
     slips: list[float] = field(default_factory=list)
     readings: dict[str, list[float]] = field(default_factory=dict)
 
 
 def alarms(evidence: Evidence, expected: Expected) -> tuple[str, ...]:
     """Return what speaks against going on with a policy."""
-    found = [falls_short(evidence.results, expected.mean_r), slips_more(evidence.slips, expected.slippage)]
+    found = [
+        falls_short(evidence.results, expected.mean_r),
+        does_harm(evidence.others),
+        slips_more(evidence.slips, expected.slippage),
+    ]
     # The newest: what was seen long ago must not hide what has changed.
     found += [
         has_moved(name, edges, evidence.readings.get(name, [])[-STABILITY_READINGS:])
@@ -66,6 +78,22 @@ def falls_short(realised: Sequence[float], predicted: float) -> str | None:
             mean = fmean(realised[:number])
             return f"results fall short: {mean:+.2f} R a position over {number}, {predicted:+.2f} R expected"
     return None
+
+
+def does_harm(outcomes: Sequence[tuple[int, float]]) -> str | None:
+    """Return the alarm where positions of a canary (1, net R) end worse than those left to the ladder (0, net R).
+
+    That is where the difference is below zero at 95 % whenever one looks, or far below it after fifty of each. The
+    latter errs toward the ladder: it costs a canary that was unlucky, and no money.
+    """
+    found = compare_streams(outcomes)
+    if found.difference is None:
+        return None
+    surely = found.high is not None and found.high < 0.0
+    far = found.difference < HARM_R and min(found.count_a, found.count_b) >= HARM_POSITIONS
+    if not (surely or far):
+        return None
+    return f"{found.difference:+.2f} R a position against the ladder, {found.count_b} positions against {found.count_a}"
 
 
 def slips_more(fractions: Sequence[float], expected: float) -> str | None:
