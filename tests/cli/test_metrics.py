@@ -453,6 +453,7 @@ def test_fields_choose_what_scripts_get(filled: Shell, kind: str) -> None:
         ("--verify", "--rebuild"),
         ("--json", "--format", "csv"),
         ("--merge", "x", "--report", "y"),
+        ("--by", "reason", "--check"),
         ("--since", "yesterday"),
     ],
 )

@@ -14,6 +14,7 @@ from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import NoteKind, PositionKey
 from tpctl.exits.path_replay import Opening, Play, Point
 from tpctl.exits.rules import ExitRules
+from tpctl.exits.scoring import HORIZON_MS
 from tpctl.exits.settlement import ALTERNATIVES, HORIZONS, Settlement
 from tpctl.exits.units import Ratio
 
@@ -230,3 +231,34 @@ def test_inside_a_candle_the_worst_comes_before_the_best() -> None:
     assert [point.price for point in points_of(bar, 1)] == [4, 1, 9, 5]
     assert [point.price for point in points_of(bar, -1)] == [4, 9, 1, 5]
     assert [point.jump for point in points_of(bar, 1)] == [True, False, False, False]
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 30, 33, 700])
+def test_the_path_that_is_kept_is_coarse_and_leaves_nothing_out(minutes: int) -> None:
+    one = life(Unavailable("not needed"), minutes=minutes)
+    random = Random(minutes)
+    bars = [
+        Bar(at, *(Decimal(random.randint(150, 250)) / 100 for _ in range(4)))
+        for at in range(one.path_from, one.path_until, MINUTE_MS)
+    ]
+    bars = [bar._replace(high=max(bar[1:]), low=min(bar[1:])) for bar in bars]
+    path = settled(one, bars).path
+    steps = [
+        (part.since + number * part.step_ms, part.step_ms, low, high, last)
+        for part in path
+        for number, (low, high, last) in enumerate(zip(part.low, part.high, part.last, strict=True))
+    ]
+
+    assert len(steps) <= 59
+    assert steps[0][0] == one.path_from
+    for at, wide, low, high, last in steps:
+        inside = [bar for bar in bars if at <= bar.at < at + wide and _same_part(one, at, bar.at)]
+        assert (low, high, last) == (min(b.low for b in inside), max(b.high for b in inside), inside[-1].close)
+    # No step reaches over the exit: what came after it is kept apart.
+    assert one.path_until - HORIZON_MS in {part.since for part in path}
+    assert path[-1].since + len(path[-1].last) * path[-1].step_ms >= one.path_until
+
+
+def _same_part(one: Life, at: int, other: int) -> bool:
+    cuts = (one.path_until - HORIZON_MS, one.path_until - HORIZON_MS + 3_600_000)
+    return [at >= cut for cut in cuts] == [other >= cut for cut in cuts]

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,6 +14,7 @@ from tpctl.adapters.metrics_positions import Early, Excursions, InHindsight
 from tpctl.adapters.metrics_query import Closed, Closes, Spread
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import Outcome, PositionKey
+from tpctl.exits.settlement import Stretch
 from tpctl.exits.statistics import Dimension, Tally, measure
 from tpctl.exits.targets import Level, Targets, judge_targets
 from tpctl.market.bootstrap import Spread as Drawn
@@ -24,7 +26,8 @@ from tpctl.views.metrics_charts import HeatMap, heat_text, sparkline
 from tpctl.views.metrics_compare import Compared, Comparison, compare_fields, compare_text
 from tpctl.views.metrics_page import Page, Trade, page_html
 from tpctl.views.metrics_report import FIELDS, NOT_RECORDED, TABLE_FIELDS, MetricsReport, Rest, Row, value_of
-from tpctl.views.metrics_svg import alone, equity_svg, heat_svg, trade_svg
+from tpctl.views.metrics_svg import alone, equity_svg, heat_svg
+from tpctl.views.metrics_trade_svg import Path, trade_svg
 
 NASTY = '<script>alert("x")</script>&'
 BY = (Dimension.STRATEGY, Dimension.SYMBOL)
@@ -178,7 +181,15 @@ def test_a_heat_map_says_hits_few_and_none_apart() -> None:
     assert lines[3].split() == ["X", "·", "(50)"]
 
 
-def trade(pnl: str = "-4") -> Trade:
+def stretch(since: int, steps: int) -> Stretch:
+    last = tuple(Decimal(2) - Decimal(n) / 100 for n in range(steps))
+    return Stretch(since, 250, tuple(p - 1 for p in last), tuple(p + 1 for p in last), last)
+
+
+NOWHERE = Path((), (), (), (), START)
+
+
+def trade(pnl: str = "-4", *, settled: bool = False) -> Trade:
     closed = Closed(LIFE, START, START - 1000, NASTY, NASTY, Decimal(pnl), None, Decimal(-1), *(Decimal(2),) * 4)
     marks = tuple((START - 1000 + n * 10, Decimal(2) - Decimal(n) / 1000) for n in range(50))
     levels = (
@@ -186,7 +197,9 @@ def trade(pnl: str = "-4") -> Trade:
         ("stop", "first stop", Decimal("1.96")),
         ("target", NASTY, Decimal("2.06")),
     )
-    return Trade(closed, marks, levels, ((START, Decimal("1.96")),))
+    path = (stretch(START - 1000, 4), stretch(START, 3)) if settled else ()
+    stops = ((START - 1000, Decimal("1.96")), (START - 500, Decimal("1.97")))
+    return Trade(closed, Path(marks, path, stops, ((START, Decimal("1.96")),), START), levels)
 
 
 @pytest.mark.parametrize(
@@ -197,9 +210,11 @@ def trade(pnl: str = "-4") -> Trade:
         equity_svg([(START, Decimal(0))]),
         heat_svg(HEAT, 10),
         heat_svg(HeatMap("", (), (), {}), 10),
-        trade_svg(trade().marks, trade().levels, trade().exits),
-        trade_svg((), (), ()),
-        trade_svg((), trade().levels, trade().exits),
+        trade_svg(trade().path, trade().levels),
+        trade_svg(trade(settled=True).path, trade().levels),
+        trade_svg(trade(settled=True).path, trade().levels, 350),
+        trade_svg(NOWHERE, ()),
+        trade_svg(NOWHERE, trade().levels),
     ],
 )
 def test_charts_are_well_formed_and_fetch_nothing(svg: str) -> None:
@@ -212,7 +227,7 @@ def test_charts_are_well_formed_and_fetch_nothing(svg: str) -> None:
 
 
 def test_levels_stand_in_the_order_of_their_prices() -> None:
-    svg = trade_svg(trade().marks, trade().levels, trade().exits)
+    svg = trade_svg(trade().path, trade().levels)
     heights = {
         name: float(found[1])
         for name in ("entry 2", "first stop 1.96")
@@ -222,9 +237,39 @@ def test_levels_stand_in_the_order_of_their_prices() -> None:
     assert heights["entry 2"] < heights["first stop 1.96"]
 
 
+def test_labels_of_levels_never_cover_each_other_and_stay_in_the_picture() -> None:
+    close = tuple(("target", f"TP{n}", Decimal(2) + Decimal(n) / 10_000) for n in range(12))
+    svg = trade_svg(trade(settled=True).path, (*close, ("stop", "first stop", Decimal("0.5"))))
+    places = [float(y) for y in re.findall(r'y="([\d.]+)" fill="[^"]+">(?:TP|first)', svg)]
+
+    assert len(places) == 13
+    assert all(b - a >= 10.9 for a, b in pairwise(places))
+    assert max(places) <= 240
+
+
+def test_a_settled_trade_shows_what_came_after_its_exit_and_where_the_stop_stood() -> None:
+    shown, open_yet = trade_svg(trade(settled=True).path, trade().levels), trade_svg(trade().path, trade().levels)
+
+    assert ">after</text>" in shown
+    assert ">after</text>" not in open_yet
+    # Two bands and one line of the price, one line of the stop.
+    assert shown.count("<path") == 4
+    assert open_yet.count("<path") == 2
+
+
 def test_the_page_is_one_file_that_fetches_and_runs_nothing() -> None:
     bad = replace(BAD, group=(NASTY, "ETHUSDT"))
-    page = Page(NASTY, START, "sim", "sim", report_of(bad, FEW), ((START, Decimal(-3)),), (HEAT,), (trade(),))
+    page = Page(
+        NASTY,
+        START,
+        "sim",
+        "sim",
+        report_of(bad, FEW),
+        (report_of(GOOD),),
+        ((START, Decimal(-3)),),
+        (HEAT,),
+        (trade(),),
+    )
     html = page_html(page)
 
     assert "<script" not in html
@@ -238,6 +283,8 @@ def test_the_page_is_one_file_that_fetches_and_runs_nothing() -> None:
         "Equity of exits",
         "Missed targets",
         "Positions",
+        "While they were held",
+        "In hindsight",
         "Worst trades",
         "Not recorded",
     ):
@@ -246,7 +293,7 @@ def test_the_page_is_one_file_that_fetches_and_runs_nothing() -> None:
 
 def test_the_page_of_a_fresh_account_says_what_it_lacks() -> None:
     empty = MetricsReport(BY, (), Row((), Tally(), 0), "j", 10, Targets(), Unavailable("nothing yet"))
-    html = page_html(Page("t", START, "sim", "sim", empty, (), (), ()))
+    html = page_html(Page("t", START, "sim", "sim", empty, (), (), (), ()))
 
     assert "no exits yet" in html
     assert "Too few attempts to judge." in html
@@ -294,5 +341,5 @@ def test_random_reports_never_fail_to_render() -> None:
 
 def test_a_position_key_reads_as_symbol_and_side() -> None:
     assert str(PositionKey("XRPUSDT", PositionSide.LONG)) in page_html(
-        Page("t", START, "sim", "sim", report_of(GOOD), (), (), (trade(),))
+        Page("t", START, "sim", "sim", report_of(GOOD), (), (), (), (trade(),))
     )

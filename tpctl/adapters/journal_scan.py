@@ -190,6 +190,18 @@ class JournalScan:
             for number, (_, _, payload) in self._checked("settlements", rows)
         ]
 
+    def settlement(self, generation: str) -> Settlement | None:
+        """Return what is known of one position in hindsight, None where it was not settled."""
+        if not self._holds_settlements:
+            return None
+        rows = self._fetch(
+            "SELECT rowid, generation, at, payload, crc FROM settlements WHERE generation = ?", generation
+        )
+        found = [
+            self._decode("settlements", payload, Settlement) for _, (*_, payload) in self._checked("settlements", rows)
+        ]
+        return found[0] if found else None
+
     @property
     def _holds_settlements(self) -> bool:
         with guarded(self.path):

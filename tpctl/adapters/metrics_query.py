@@ -413,6 +413,14 @@ class MetricsQuery:
             for symbol, side, at, opened, policy, reason, pnl, fees, r, entry, left, quantity, stop in rows
         ]
 
+    def settled_as(self, closed: Closed) -> list[str]:
+        """Return the generations settled on its symbol when it closed: its own, and in hedge mode maybe the other's."""
+        rows = self._db.execute(
+            "SELECT generation FROM settled WHERE symbol = ? AND at = ?",
+            (self._numbers[closed.key.symbol], closed.at),
+        )
+        return [generation for (generation,) in rows]
+
     def legs(self, closed: Closed) -> list[int]:
         """Return the journal's row numbers of the attempts of a closed position."""
         if closed.opened_at is None:

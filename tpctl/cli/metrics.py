@@ -172,6 +172,10 @@ class MetricsOptions:
             raise UsageError("--data and --venue say where --settle has its candles from", "add --settle")
         if self.data and self.venue is not None:
             raise UsageError("--data and --venue contradict each other", "give one of them")
+        if Dimension.REASON in self.by and (self.check or self.nagios or self.show_targets):
+            raise UsageError(
+                "a hit rate by reason says nothing: a reason is a hit, or it is a miss", "leave reason out of --by"
+            )
         if self.plot is not None and self.plot.suffix not in {".svg", ".html", ".png"}:
             raise UsageError(f"cannot plot to {str(self.plot)!r}", "give a file that ends in .svg, .html or .png")
         if self.merge and (self.report or self.trend or self.export in {Export.CSV, Export.PARQUET}):

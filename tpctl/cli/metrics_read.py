@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from tpctl.adapters.files import StateDir, find_state_dir
@@ -117,31 +117,12 @@ def build(source: Source, options: MetricsOptions, chosen: Selection) -> Metrics
     if source.query is None:
         return _of_records(source, options, chosen)
     query, by = source.query, options.by
-    opened = (
-        Unavailable("open attempts of several journals are not told apart")
-        if options.merge
-        else (source.scan.open_attempts() if source.scan is not None else Unavailable("no journal was read"))
-    )
-    waiting = opened if isinstance(opened, Unavailable) else _chosen_open(opened, chosen)
-    groups = query.tallies(by, chosen)
-    counts = _waiting_by(by, waiting)
-    if not isinstance(counts, Unavailable):
-        groups |= {group: Tally() for group in counts if group not in groups}
-    trends = _trends(query, options, chosen) if options.trend else {}
-    rows = [
-        Row(
-            group,
-            tally,
-            counts if isinstance(counts, Unavailable) else counts.get(group, 0),
-            judge_targets(tally, options.targets, options.min_attempts),
-            trends.get(group, ()),
-        )
-        for group, tally in groups.items()
-    ]
-    totals = Row((), total(groups.values()), waiting if isinstance(waiting, Unavailable) else len(waiting))
+    waiting = _waiting(source, options, chosen)
+    rows = _rows(query, options, chosen, waiting)
+    totals = Row((), total(row.tally for row in rows), waiting if isinstance(waiting, Unavailable) else len(waiting))
     return MetricsReport(
         by=by,
-        rows=tuple(_sorted(rows, options)),
+        rows=rows,
         totals=totals,
         source=source.name,
         min_attempts=options.min_attempts,
@@ -150,6 +131,44 @@ def build(source: Source, options: MetricsOptions, chosen: Selection) -> Metrics
         span=query.span(chosen) if options.report is not None else None,
         warnings=source.warnings,
     )
+
+
+def regrouped(source: Source, options: MetricsOptions, chosen: Selection, report: MetricsReport) -> MetricsReport:
+    """Return the same attempts grouped as the options say, and nothing else anew."""
+    query, waiting = query_of(source, "the report"), _waiting(source, options, chosen)
+    return replace(report, by=options.by, rows=_rows(query, options, chosen, waiting))
+
+
+def _waiting(source: Source, options: MetricsOptions, chosen: Selection) -> tuple[OpenAttempt, ...] | Unavailable:
+    if options.merge:
+        return Unavailable("open attempts of several journals are not told apart")
+    opened = source.scan.open_attempts() if source.scan is not None else Unavailable("no journal was read")
+    return opened if isinstance(opened, Unavailable) else _chosen_open(opened, chosen)
+
+
+def _rows(
+    query: MetricsQuery,
+    options: MetricsOptions,
+    chosen: Selection,
+    waiting: tuple[OpenAttempt, ...] | Unavailable,
+) -> tuple[Row, ...]:
+    groups, counts = query.tallies(options.by, chosen), _waiting_by(options.by, waiting)
+    if not isinstance(counts, Unavailable):
+        groups |= {group: Tally() for group in counts if group not in groups}
+    trends = _trends(query, options, chosen) if options.trend else {}
+    # Every reason is all hits or all misses: there is nothing to judge.
+    judged = Dimension.REASON not in options.by
+    rows = [
+        Row(
+            group,
+            tally,
+            counts if isinstance(counts, Unavailable) else counts.get(group, 0),
+            judge_targets(tally, options.targets, options.min_attempts) if judged else (),
+            trends.get(group, ()),
+        )
+        for group, tally in groups.items()
+    ]
+    return tuple(_sorted(rows, options))
 
 
 def _rest(source: Source, chosen: Selection, waiting: tuple[OpenAttempt, ...] | Unavailable) -> Rest:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from heapq import merge as merged
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tpctl.adapters.metrics_query import MetricsQuery, Selection, Unit
 from tpctl.cli.metrics import Arm, Export, Format, Heat, MetricsOptions, fields_of
-from tpctl.cli.metrics_read import Source, build, opened, query_of, scan_of, selection
+from tpctl.cli.metrics_read import Source, build, opened, query_of, regrouped, scan_of, selection
 from tpctl.exits.errors import ExitCode, InputsError, TpctlError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Dimension
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tpctl.views.metrics_charts import HeatMap
 
 _WORST_TRADES = 6
+# What a report tells attempts by beside the grouping asked for.
+_PARTS = (Dimension.LEG, Dimension.SIDE, Dimension.REGIME, Dimension.REASON)
 _NAGIOS_CODES = {Level.OK: 0, Level.UNJUDGED: 0, Level.WARNING: 1, Level.CRITICAL: 2}
 _NAGIOS_UNKNOWN = 3
 
@@ -181,8 +184,13 @@ def _page(
         profile=place[0],
         env=place[1],
         report=report,
+        parts=tuple(
+            regrouped(source, replace(options, by=(by,), sort=None), chosen, report)
+            for by in _PARTS
+            if by not in report.by
+        ),
         equity=tuple(query.equity(chosen)),
-        heats=tuple(_heat(source, kind, chosen) for kind in (Heat.DISTANCE, Heat.HOUR)),
+        heats=tuple(_heat(source, kind, chosen) for kind in Heat),
         trades=worst_trades(scan, query, chosen, _WORST_TRADES),
     )
     write_bytes(page_html(page).encode(), path)

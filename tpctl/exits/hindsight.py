@@ -18,12 +18,14 @@ from tpctl.exits.model import Policy, PositionKey
 from tpctl.exits.path_replay import Opening, Play, Played, Point
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.scoring import HORIZON_MS
-from tpctl.exits.settlement import ALTERNATIVES, HORIZONS, After, Alternative, Settlement
+from tpctl.exits.settlement import ALTERNATIVES, HORIZONS, After, Alternative, Settlement, Stretch
 from tpctl.exits.units import Millis, Money, Price, Quantity, Ratio
 
 MINUTE_MS: Millis = 60_000
 # How much tighter and looser the other trails are.
 _TIGHTER, _LOOSER = Ratio.percent("50"), Ratio.percent("150")
+# The path that is kept for drawing, in steps at most: while the position was held, the hour after it, and the rest.
+_HELD_STEPS, _HOUR_STEPS, _LATER_STEPS = 32, 15, 12
 # Candles of a path between two breaths: a few milliseconds of work.
 _BREATH = 10
 
@@ -115,7 +117,26 @@ def settle(life: Life, bars: Sequence[Bar], rules: ExitRules) -> Iterator[Settle
         after=tuple(_after(life, bars)),
         alternatives=tuple(sorted(alternatives, key=lambda one: order[one.name])),
         regret=regret,
+        path=tuple(_path(life, bars)),
     )
+
+
+def _path(life: Life, bars: Sequence[Bar]) -> Iterator[Stretch]:
+    """Yield the path as it is kept: up to the minute of the exit, and what came after it."""
+    held = (life.path_until - HORIZON_MS - life.path_from) // MINUTE_MS
+    hour = held + 60
+    for part, steps in ((bars[:held], _HELD_STEPS), (bars[held:hour], _HOUR_STEPS), (bars[hour:], _LATER_STEPS)):
+        if not part:
+            continue
+        wide = -(-len(part) // steps)
+        groups = [part[start : start + wide] for start in range(0, len(part), wide)]
+        yield Stretch(
+            since=part[0].at,
+            step_ms=wide * MINUTE_MS,
+            low=tuple(min(bar.low for bar in group) for group in groups),
+            high=tuple(max(bar.high for bar in group) for group in groups),
+            last=tuple(group[-1].close for group in groups),
+        )
 
 
 def _rule_by_rule(opening: Opening, bars: Sequence[Bar], own: ExitRules, found: list[Alternative]) -> Iterator[None]:

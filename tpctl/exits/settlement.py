@@ -32,10 +32,22 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a price path in equal steps from `since`: in each the lowest, the highest and the last price."""
+
+    since: Millis
+    step_ms: Millis
+    low: tuple[Price, ...]
+    high: tuple[Price, ...]
+    last: tuple[Price, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What is known of a position in hindsight. `risk` is what its first stop put at stake, None where not on record.
 
-    `regret` is what the best exit there was, at one price and less its fee, had given more than the real one.
+    `regret` is what the best exit there was, at one price and less its fee, had given more than the real one. `path` is
+    the price it was judged by, coarse: while it was held, and after.
     """
 
     generation: str
@@ -51,3 +63,4 @@ class Settlement:
     after: tuple[After, ...]
     alternatives: tuple[Alternative, ...]
     regret: Money | None
+    path: tuple[Stretch, ...] = ()

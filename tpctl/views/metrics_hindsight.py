@@ -13,8 +13,8 @@ from tpctl.views.metrics_fields import put, spread_fields
 if TYPE_CHECKING:
     from tpctl.views.machine import Json
 
-_NOT_SETTLED = "no closed position was settled yet: see --settle"
-_WORDS = {
+NOT_SETTLED = "no closed position was settled yet: see --settle"
+OTHER_WORDS = {
     "no_exit": "no exit",
     "as_planned": "as planned",
     "dynamic": "dynamic ladder",
@@ -30,22 +30,22 @@ def hindsight_lines(found: InHindsight) -> list[str]:
     lines = []
     judged = found.early[-1].judged
     if judged:
-        parts = ", ".join(f"{_span(one.minutes)} {one.premature}" for one in found.early)
+        parts = ", ".join(f"{span(one.minutes)} {one.premature}" for one in found.early)
         lines.append(f"left early   of {judged} judged misses the target was reached within {parts}")
     further = ", ".join(
-        f"{_span(one.minutes)} {one.further.quantiles[0]:+.2%}" for one in found.early if one.further is not None
+        f"{span(one.minutes)} {one.further.quantiles[0]:+.2%}" for one in found.early if one.further is not None
     )
     if further:
         lines.append(f"went on      best price after the exit against it, p50: {further}")
     head = "instead"
     for name, other in found.others.items():
         in_r = "" if other.better_r is None else f", mean {other.better_r.mean:+.2f} R"
-        gained = f"{_total(other.better):+,.2f} USD{in_r}"
-        lines.append(f"{head:<12} {_WORDS[name]:<14} {gained}, of {other.better.count} positions")
+        gained = f"{total_of(other.better):+,.2f} USD{in_r}"
+        lines.append(f"{head:<12} {OTHER_WORDS[name]:<14} {gained}, of {other.better.count} positions")
         head = ""
     if found.regret is not None:
         in_r = "" if found.regret_r is None else f", mean {found.regret_r.mean:.2f} R"
-        lines.append(f"regret       {_total(found.regret):,.2f} USD{in_r} behind the best price there was")
+        lines.append(f"regret       {total_of(found.regret):,.2f} USD{in_r} behind the best price there was")
     return lines
 
 
@@ -62,21 +62,27 @@ def hindsight_fields(found: InHindsight | Unavailable) -> "dict[str, Json]":
     after: list[Json] = [
         {"minutes": one.minutes, **spread_fields(one.further)} for one in found.early if one.further is not None
     ]
-    put(rows, "after_exit", after or Unavailable(_NOT_SETTLED))
+    put(rows, "after_exit", after or Unavailable(NOT_SETTLED))
     others: list[Json] = [_other_fields(name, other) for name, other in found.others.items()]
-    put(rows, "counterfactuals", others or Unavailable(_NOT_SETTLED))
+    put(rows, "counterfactuals", others or Unavailable(NOT_SETTLED))
     for name, spread in (("regret", found.regret), ("regret_r", found.regret_r)):
-        put(rows, name, Unavailable(_NOT_SETTLED) if spread is None else _summed(spread))
+        put(rows, name, Unavailable(NOT_SETTLED) if spread is None else _summed(spread))
     return rows
 
 
 def _early_fields(one: Early) -> "dict[str, Json]":
     row: dict[str, Json] = {"minutes": one.minutes, "judged": one.judged, "premature": one.premature}
-    rate = wilson(one.premature, one.judged)
-    put(row, "rate", rate if isinstance(rate, Unavailable) else Decimal(one.premature) / one.judged)
-    for place, name in enumerate(("rate_low", "rate_high")):
-        put(row, name, rate if isinstance(rate, Unavailable) else rate[place])
+    for name, value in zip(("rate", "rate_low", "rate_high"), early_rates(one), strict=True):
+        put(row, name, Unavailable("no miss was judged yet") if value is None else value)
     return row
+
+
+def early_rates(one: Early) -> tuple[Decimal | None, Decimal | None, Decimal | None]:
+    """Return which share of the judged misses was premature, with its 95% interval; None where none was judged."""
+    interval = wilson(one.premature, one.judged)
+    if isinstance(interval, Unavailable):
+        return None, None, None
+    return Decimal(one.premature) / one.judged, *interval
 
 
 def _other_fields(name: str, other: Other) -> "dict[str, Json]":
@@ -92,12 +98,14 @@ def _other_fields(name: str, other: Other) -> "dict[str, Json]":
 
 
 def _summed(spread: Spread) -> "dict[str, Json]":
-    return {"total": trimmed(_total(spread)), **spread_fields(spread)}
+    return {"total": trimmed(total_of(spread)), **spread_fields(spread)}
 
 
-def _total(spread: Spread) -> Decimal:
+def total_of(spread: Spread) -> Decimal:
+    """Return the sum of some values."""
     return spread.mean * spread.count
 
 
-def _span(minutes: int) -> str:
+def span(minutes: int) -> str:
+    """Return a length of time for people."""
     return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"

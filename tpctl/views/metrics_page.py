@@ -4,20 +4,24 @@ Decides layout only. Nothing in the page is fetched and nothing in it runs: no s
 Every text that came from a journal is escaped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from html import escape
 
-from tpctl.adapters.metrics_query import Closed
+from tpctl.adapters.metrics_query import Closed, Spread
 from tpctl.exits.instrument import Unavailable
+from tpctl.exits.statistics import Tally
 from tpctl.exits.targets import Level, worst
 from tpctl.exits.units import Millis, Money
 from tpctl.views.machine import rfc3339
 from tpctl.views.metrics import cell, slippage_kinds, table_heads
 from tpctl.views.metrics_charts import HeatMap
+from tpctl.views.metrics_hindsight import NOT_SETTLED, OTHER_WORDS, early_rates, span, total_of
 from tpctl.views.metrics_report import NOT_RECORDED, TABLE_FIELDS, MetricsReport, Row, shown_group
-from tpctl.views.metrics_svg import Point, equity_svg, heat_svg, trade_svg
+from tpctl.views.metrics_svg import equity_svg, heat_svg
+from tpctl.views.metrics_trade_svg import Path, trade_svg
 
 _CSS = """
 :root{--ink:#1c2330;--faint:#66728a;--grid:#e3e7ee;--good:#1f8a5b;--bad:#c23b3b;--line:#2b6cb0;--page:#f5f7fa;--card:#fff}
@@ -29,7 +33,7 @@ main{max-width:960px;margin:0 auto;padding:28px 20px 60px}h1{font-size:22px;marg
 h2{font-size:15px;margin:0 0 10px}p{margin:4px 0}.faint{color:var(--faint)}
 section{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:16px 18px;margin-top:16px;
 overflow-x:auto}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-top:16px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin-top:16px}
 .tile{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:12px 14px}
 .tile b{display:block;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
 .tile span{color:var(--faint);font-size:12px}
@@ -41,29 +45,36 @@ tr.critical td{color:var(--bad)}
 tr.all td{font-weight:600;border-bottom:0}.good{color:var(--good)}.bad{color:var(--bad)}
 article{margin-top:14px;padding-top:12px;border-top:1px solid var(--grid)}
 article:first-of-type{border:0;margin:0;padding:0}
-h3{font-size:13px;margin:0 0 6px;font-weight:600}
+h3{font-size:13px;margin:0 0 6px;font-weight:600}svg{display:block}.narrow{display:none}
+table+table,p+table,table+p{margin-top:12px}td.wrap{white-space:normal}
+@media(max-width:700px){main{padding:16px 10px 40px}section{padding:12px}.tiles{grid-template-columns:1fr 1fr;gap:8px}
+.wide{display:none}.narrow{display:block}.map svg{max-width:none!important}}
 """.replace("\n", "")
+# Widths of charts, in pixels: on a desk, and on a telephone.
+_WIDE, _NARROW = 880, 350
+_REGRET_WORDS = "What the clairvoyant, who leaves at the best price there was, has more is the regret."
+_HINDSIGHT_WORDS = "What the price path until four hours after each exit says."
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One closed position to draw: its marks on record, its levels as (kind, label, price), its exits."""
+    """One closed position to draw: what it went through, and its levels as (kind, label, price)."""
 
     closed: Closed
-    marks: tuple[Point, ...]
+    path: Path
     levels: tuple[tuple[str, str, Decimal], ...]
-    exits: tuple[Point, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one report page shows."""
+    """What one report page shows; `parts` are the same attempts by other things."""
 
     title: str
     made_at: Millis
     profile: str
     env: str
     report: MetricsReport
+    parts: tuple[MetricsReport, ...]
     equity: tuple[tuple[Millis, Money], ...]
     heats: tuple[HeatMap, ...]
     trades: tuple[Trade, ...]
@@ -77,14 +88,14 @@ def page_html(page: Page) -> str:
         f"<h1>{escape(page.title)}</h1>",
         f'<p class="faint">{run}{_span(report)}</p>',
         _tiles(report),
-        _section("By " + ", ".join(dimension.value for dimension in report.by), _table(report)),
-        _section("Equity of exits, USD after exit fees", equity_svg(page.equity)),
-        *(
-            _section(f"Hits: {heat.title}", heat_svg(heat, report.min_attempts) + _legend(report))
-            for heat in page.heats
-        ),
+        _section("By " + _heads(report), _table(report)),
+        _section("Equity of exits, USD after exit fees", _both(partial(equity_svg, page.equity))),
+        *(_heat(report, heat) for heat in page.heats),
         _targets(report),
+        *(_section("By " + _heads(part), _table(part)) for part in page.parts),
         _exits(report),
+        _course(report),
+        _hindsight(report),
         _worst(page.trades),
         _section("Not recorded", _not_recorded()),
     ]
@@ -96,6 +107,22 @@ def page_html(page: Page) -> str:
         f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}</head>'
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def _heat(report: MetricsReport, heat: HeatMap) -> str:
+    legend = _legend(report, heat.cells.values())
+    return _section(
+        f"Hits: {heat.title}", f'<div class="map">{heat_svg(heat, report.min_attempts, _WIDE)}</div>{legend}'
+    )
+
+
+def _both(draw: Callable[[int], str]) -> str:
+    """Return a chart twice, of which the page shows one: as wide as a desk, and as narrow as a telephone."""
+    return f'<div class="wide">{draw(_WIDE)}</div><div class="narrow">{draw(_NARROW)}</div>'
+
+
+def _heads(report: MetricsReport) -> str:
+    return ", ".join(dimension.value for dimension in report.by)
 
 
 def _span(report: MetricsReport) -> str:
@@ -116,6 +143,9 @@ def _tiles(report: MetricsReport) -> str:
         (cell(total, "premature_exits"), f"exits too early, of {cell(total, 'premature_judged')} judged misses"),
     ]
     rest = report.rest
+    if not isinstance(rest, Unavailable):
+        mean_r = "n/a" if rest.closes.mean_r is None else f"{rest.closes.mean_r:+.2f} R"
+        tiles.append((str(rest.closes.count), f"positions closed, mean {mean_r}"))
     if not isinstance(rest, Unavailable) and rest.naked_ms is not None:
         _, p50, p99, longest = rest.naked_ms
         tiles.append((f"{p99} ms", f"naked time p99; p50 {p50} ms, longest {longest} ms"))
@@ -136,7 +166,8 @@ def _table(report: MetricsReport) -> str:
     rows = [_table_row(report, row) for row in report.rows]
     if len(report.rows) > 1:
         rows.append(_table_row(report, report.totals, total=True))
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>{_legend(report)}"
+    legend = _legend(report, [row.tally for row in report.rows])
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>{legend}"
 
 
 def _table_row(report: MetricsReport, row: Row, *, total: bool = False) -> str:
@@ -153,7 +184,10 @@ def _table_row(report: MetricsReport, row: Row, *, total: bool = False) -> str:
     return f'<tr class="{kind}">{cells}</tr>'
 
 
-def _legend(report: MetricsReport) -> str:
+def _legend(report: MetricsReport, tallies: Iterable[Tally]) -> str:
+    """Return what pale figures mean, where there are any."""
+    if all(tally.attempts >= report.min_attempts for tally in tallies):
+        return ""
     return f'<p class="faint">Pale or in parentheses: fewer than {report.min_attempts} attempts, no judgement.</p>'
 
 
@@ -205,6 +239,82 @@ def _exits(report: MetricsReport) -> str:
     return _section("Positions", "".join(parts))
 
 
+def _course(report: MetricsReport) -> str:
+    """Return how far positions went while they were held, and how long requests took."""
+    rest = report.rest
+    if isinstance(rest, Unavailable):
+        return ""
+    course = rest.excursions
+    rows = [
+        _spread_row(words, spread, show)
+        for words, spread, show in (
+            ("most in favour, of the entry", course.mfe, _percent),
+            ("most against, of the entry", course.mae, _percent),
+            ("most in favour, R", course.mfe_r, _in_r),
+            ("most against, R", course.mae_r, _in_r),
+            ("captured, of the most in favour", course.capture, _percent),
+        )
+    ]
+    rows += [_spread_row(f"order {stage}, ms", spread, _whole) for stage, spread in rest.latency_ms.items()]
+    return _section("While they were held", _spreads(rows, "positions or orders"))
+
+
+def _hindsight(report: MetricsReport) -> str:
+    rest = report.rest
+    if isinstance(rest, Unavailable):
+        return ""
+    found = rest.hindsight
+    early = [
+        f"<tr><td class=left>within {span(one.minutes)}</td><td>{one.judged}</td><td>{one.premature}</td>"
+        + "".join(f"<td>{_percent(value)}</td>" for value in early_rates(one))
+        + f"<td>{_percent(one.further.quantiles[0]) if one.further is not None else 'n/a'}</td></tr>"
+        for one in found.early
+    ]
+    heads = "<th class=left>target reached after the exit</th><th>misses judged</th><th>too early</th><th>rate</th>"
+    heads += "<th>95% low</th><th>high</th><th>best price beyond the exit, p50</th>"
+    parts = [
+        f'<p class="faint">{_HINDSIGHT_WORDS}</p>',
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(early)}</tbody></table>",
+    ]
+    rows = [_other_row(OTHER_WORDS[name], other.better, other.better_r) for name, other in found.others.items()]
+    if rows:
+        heads = "<th class=left>instead of the exits made, more by</th><th>positions</th><th>total USD</th>"
+        heads += "<th>mean USD</th><th>p50 USD</th><th>mean R</th><th>p50 R</th>"
+        parts.append(f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+        parts.append(
+            '<p class="faint">What the clairvoyant, who leaves at the best price there was, has more is the regret.</p>'
+        )
+    else:
+        parts.append(f'<p class="faint">n/a: {NOT_SETTLED}</p>')
+    return _section("In hindsight", "".join(parts))
+
+
+def _other_row(words: str, usd: Spread, in_r: Spread | None) -> str:
+    cells = [str(usd.count), *(f"{value:+,.2f}" for value in (total_of(usd), usd.mean, usd.quantiles[0]))]
+    cells += ["n/a", "n/a"] if in_r is None else [f"{in_r.mean:+.2f}", f"{in_r.quantiles[0]:+.2f}"]
+    return f"<tr><td class=left>{escape(words)}</td>" + "".join(f"<td>{text}</td>" for text in cells) + "</tr>"
+
+
+def _spread_row(words: str, spread: Spread | None, show: Callable[[Decimal], str]) -> str:
+    cells = ["0", *["n/a"] * 5]
+    if spread is not None:
+        cells = [str(spread.count), *(show(value) for value in (spread.mean, *spread.quantiles, spread.largest))]
+    return f"<tr><td class=left>{escape(words)}</td>" + "".join(f"<td>{text}</td>" for text in cells) + "</tr>"
+
+
+def _spreads(rows: Sequence[str], count: str) -> str:
+    heads = f"<th class=left></th><th>{count}</th><th>mean</th><th>p50</th><th>p90</th><th>p99</th><th>max</th>"
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _in_r(value: Decimal) -> str:
+    return f"{value:.2f}"
+
+
+def _whole(value: Decimal) -> str:
+    return f"{value:.0f}"
+
+
 def _counts(words: str, counts: object) -> str:
     items = dict(counts) if isinstance(counts, dict) else {}
     if not items:
@@ -220,22 +330,24 @@ def _worst(trades: Sequence[Trade]) -> str:
     for trade in trades:
         closed = trade.closed
         r = "" if closed.r is None else f", {closed.r:+.2f} R"
-        marks = f"marks on record: {len(trade.marks)}" if trade.marks else "no price path on record"
+        marks = "" if trade.path.stretches else f" · not settled yet, {len(trade.path.marks)} marks on record"
         articles.append(
             f'<article><h3>{escape(str(closed.key))} <span class="bad">{closed.pnl:+,.2f} USD{r}</span></h3>'
             f'<p class="faint">{escape(closed.strategy or "n/a")} · closed by {escape(closed.reason.replace("_", "-"))}'
-            f" · {rfc3339(closed.at)} · {marks}</p>"
-            f"{trade_svg(trade.marks, trade.levels, trade.exits)}</article>"
+            f" · {rfc3339(closed.at)}{marks}</p>"
+            f"{_both(partial(trade_svg, trade.path, trade.levels))}</article>"
         )
     words = (
-        '<p class="faint">Marks are those a decision or a read of the account left in the journal, not every tick.</p>'
+        '<p class="faint">Grey: the price in steps, from the lowest to the highest, as the settlement saw it; the'
+        " shaded part came after the exit. Before it is settled, only the marks that decisions left in the journal."
+        " Red: where the stop stood. Dots: fills.</p>"
     )
     return _section("Worst trades", "".join(articles) + words)
 
 
 def _not_recorded() -> str:
     rows = "".join(
-        f"<tr><td class=left>{escape(name)}</td><td class=left>{escape(reason)}</td></tr>"
+        f"<tr><td class=left>{escape(name)}</td><td class='left wrap'>{escape(reason)}</td></tr>"
         for name, reason in NOT_RECORDED.items()
     )
     return f"<table><tbody>{rows}</tbody></table>"
