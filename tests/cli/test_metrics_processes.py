@@ -1,11 +1,8 @@
 """Many processes record at once while a watch writes: none lost, none twice, the file whole to whoever reads it."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -112,24 +109,3 @@ def test_many_recorders_beside_a_watch_lose_nothing_and_count_nothing_twice(tmp_
     assert MetricsFile(state / "tp_metrics.json").publish(lambda: fold_all(attempts)) == fold_all(attempts)
     new = sum(int(out.split()[0]) for out, _ in said)
     assert new == PROCESSES * OUTCOMES
-
-
-def test_a_record_killed_anywhere_is_finished_by_giving_it_again(tmp_path: Path) -> None:
-    state = tmp_path / "sim"
-    lines = write_lines(tmp_path / "lines.jsonl", "host", 1500)
-    for delay in (0.12, 0.2, 0.28, 0.36, 0.5):
-        process = record(state, lines)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if (state / "tp_metrics.json").exists():
-            json.loads((state / "tp_metrics.json").read_bytes())
-    process = record(state, lines)
-    out, err = process.communicate(timeout=120)
-
-    assert (process.returncode, err) == (ExitCode.OK, "")
-    assert int(out.split()[0]) + int(out.split()[3]) == 1500
-    with JournalReader.read_only(state / "journal.db") as journal:
-        assert len(journal.attempts()) == 1500
-    records = MetricsFile(state / "tp_metrics.json").read() or {}
-    assert sum(row.tp_attempts for row in records.values()) == 1500
