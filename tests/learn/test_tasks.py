@@ -101,6 +101,7 @@ def test_finished_results_are_kept_and_not_run_again(tmp_path, matrix, plain):
     assert same(plain, run_tasks(counted, matrix, TASKS, Inline(), store=store))
     assert ran == [4, 5, 6]
     assert Store.of(tmp_path, "data", "another").read("task-0") is None
+    assert not store.folder.exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut short", b"\x80\x05nothing of ours"])

@@ -10,7 +10,7 @@ from tpctl.exits.errors import InputsError
 from tpctl.learn.baselines import BASELINES, CLAIRVOYANT, DYNAMIC, HOLD, IMMEDIATE, RANDOM, close_at, hold_terms
 from tpctl.learn.cem import CemRules
 from tpctl.learn.episodes import EpisodeRules, Episodes, sample_episodes
-from tpctl.learn.evaluate import CANDIDATE, INCUMBENT, Evaluation, Known, evaluate
+from tpctl.learn.evaluate import CANDIDATE, INCUMBENT, Earlier, Evaluation, evaluate
 from tpctl.learn.folds import walk_forward
 from tpctl.learn.gate import Verdict
 from tpctl.learn.play import Player
@@ -25,6 +25,7 @@ DAY = 86_400_000
 CANDLES, HORIZON = 4_000, 24
 # By share of all entries: which are drawn does not depend on how long the data are.
 SHARE = 0.12
+EARLIER = Earlier((0.01, -0.02), unmeasured=3)
 
 
 def market(until: int = CANDLES) -> dict[str, PriceSeries]:
@@ -53,7 +54,7 @@ def whole() -> Walk:
 
 @pytest.fixture(scope="module")
 def result(whole) -> Evaluation:
-    return evaluate(whole, stress_thirds(whole.episodes, market()), known=Known((0.01, -0.02), answers=True))
+    return evaluate(whole, stress_thirds(whole.episodes, market()), earlier=EARLIER, prove=False)
 
 
 def test_data_that_end_earlier_give_the_same_results_for_the_folds_they_hold(whole):
@@ -136,8 +137,9 @@ def test_the_gate_refuses_what_was_found_in_noise_and_says_why(result):
     assert result.judgement.verdict is Verdict.REFUSED
     assert any(reason.startswith("lower bound") for reason in result.judgement.reasons)
     assert result.reproducible
-    # Earlier trials count: two known, five here, and the candidate's other seed.
-    assert result.deflated.trials == 2 + len(result.trials) + 1
+    assert "known answers is not known, must be 1 (made, and held)" in result.judgement.reasons
+    # Earlier trials count: two with a ratio, three without; five here, and the candidate's other seed.
+    assert result.deflated.trials == 2 + 3 + len(result.trials) + 1
     assert result.overfitting is None or result.overfitting.configurations == len(result.trials)
 
 
@@ -156,7 +158,6 @@ def test_the_bonus_is_tried_at_every_size_and_without(result):
 
 def test_a_pool_and_a_run_that_was_stopped_give_the_same_figures(whole, result, tmp_path):
     regimes = stress_thirds(whole.episodes, market())
-    known = Known((0.01, -0.02), answers=True)
     heard = []
 
     def stopped(done: int, count: int) -> None:
@@ -165,9 +166,11 @@ def test_a_pool_and_a_run_that_was_stopped_give_the_same_figures(whole, result, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(whole, regimes, known=known, store=tmp_path, told=stopped)
+        evaluate(whole, regimes, earlier=EARLIER, prove=False, store=tmp_path, told=stopped)
     heard.clear()
-    again = evaluate(whole, regimes, known=known, engine=Pool(2), store=tmp_path, told=lambda d, c: heard.append(d))
+    again = evaluate(
+        whole, regimes, earlier=EARLIER, prove=False, engine=Pool(2), store=tmp_path, told=lambda d, c: heard.append(d)
+    )
 
     assert heard[0] == 9
     assert _plain(again) == _plain(result)

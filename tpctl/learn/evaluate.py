@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tpctl import __version__
 from tpctl.exits.errors import InputsError
 from tpctl.learn.baselines import BASELINES, CLAIRVOYANT, HOLD, RANDOM
 from tpctl.learn.gate import Evidence, GateRules, Judgement, judge
 from tpctl.learn.measures import Figures, Played, capture, figures, max_drawdown, tail_mean
 from tpctl.learn.overfitting import Deflated, Overfitting, backtest_overfitting, deflate, moments
+from tpctl.learn.proofs import NAMES, Proof, proof_of, prove_named
 from tpctl.learn.regimes import Regimes
 from tpctl.learn.resample import Interval, by_day, mean_interval, seeds_interval
 from tpctl.learn.tasks import Arrays, Engine, Inline, Store, run_tasks
@@ -100,14 +102,15 @@ class Evaluation:
     outcomes: Mapping[str, Floats]
     single: tuple[float, ...]
     reproducible: bool
+    proofs: tuple[Proof, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known beside the walk: earlier trials' daily Sharpe ratios, and whether the known answers hold."""
+class Earlier:
+    """What was tried before: the daily Sharpe ratios of trials, and how many more have none."""
 
     sharpes: tuple[float, ...] = ()
-    answers: bool | None = None
+    unmeasured: int = 0
 
 
 def evaluate(
@@ -116,21 +119,32 @@ def evaluate(
     *,
     engine: Engine | None = None,
     store: Path | None = None,
-    known: Known | None = None,
+    earlier: Earlier | None = None,
     rules: GateRules | None = None,
     apart: bool = True,
+    prove: bool = True,
     told: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Return the evaluation of a walk; `store` is a folder that keeps what is finished.
+    """Return the evaluation of a walk; `store` is a folder that keeps what is finished, of this walk alone.
 
-    Raises `InputsError` where no fold has a position to judge, and what training raises.
+    `apart` trains without each symbol in turn too, `prove` holds the learner against the known answers: without it the
+    gate refuses. Raises `InputsError` where no fold has a position to judge, and what training raises.
     """
     if any(not len(walk.test(fold)) for fold in range(len(walk.folds))):
         raise InputsError("a fold has no position to judge", "give more episodes, or longer data")
     jobs = walk.jobs(apart=apart)
-    kept = None if store is None else Store.of(store, *walk.told())
-    results = run_tasks(do, walk, {job.name: job for job in jobs}, engine or Inline(), store=kept, told=told)
-    return _figures(_Found(walk, regimes, jobs, results), known or Known(), rules)
+    learner = walk.trials[0].config.learner
+    proofs = {f"proof-{learner}-{name}": (learner, name) for name in NAMES} if prove else {}
+    kept = None if store is None else Store.of(store, *walk.told(), __version__)
+    results = run_tasks(
+        _task, walk, {**proofs, **{job.name: job for job in jobs}}, engine or Inline(), store=kept, told=told
+    )
+    found = _Found(walk, regimes, jobs, results)
+    return _figures(found, tuple(proof_of(results[name]) for name in proofs), earlier or Earlier(), rules)
+
+
+def _task(walk: Walk, task: Job | tuple[str, str]) -> Arrays:
+    return do(walk, task) if isinstance(task, Job) else prove_named(*task)
 
 
 class _Found:
@@ -168,7 +182,7 @@ class _Found:
         return np.concatenate([self.results[job.name][name] for job in made])
 
 
-def _figures(found: _Found, known: Known, rules: GateRules | None) -> Evaluation:
+def _figures(found: _Found, proofs: tuple[Proof, ...], earlier: Earlier, rules: GateRules | None) -> Evaluation:
     walk, episodes = found.walk, found.walk.episodes
     candidate, incumbent = found.candidate, found.incumbent
     gain = candidate.r - incumbent.r
@@ -176,14 +190,14 @@ def _figures(found: _Found, known: Known, rules: GateRules | None) -> Evaluation
     seeds = [candidate, *(found.policy(0, seed) for seed in walk.seeds[1:])]
     scores = np.array([_per_fold(found, one.r - incumbent.r) for one in seeds])
     sharpes = (
-        *known.sharpes,
+        *earlier.sharpes,
         *(one.sharpe for one in trials),
         *(_sharpe(found.at, s.r - incumbent.r) for s in seeds[1:]),
     )
     overfit = _overfitting(found)
-    repeated = found.results[Job("repeat", len(walk.folds) - 1, 0, walk.seeds[0]).name]["hash"]
+    repeat = found.results[Job("repeat", len(walk.folds) - 1, 0, walk.seeds[0]).name]
     first_time = found.results[Job("train", len(walk.folds) - 1, 0, walk.seeds[0]).name]["hash"]
-    reproducible = bool(np.array_equal(repeated, first_time))
+    reproducible = bool(np.array_equal(repeat["hash"], first_time))
     stress = _stress(found)
     judgement = judge(
         Evidence(
@@ -199,10 +213,11 @@ def _figures(found: _Found, known: Known, rules: GateRules | None) -> Evaluation
             seed_gains=tuple(float((one.r - incumbent.r).mean()) for one in seeds),
             trial_sharpes=sharpes,
             overfitting=overfit,
-            violations=int(found.arrays(CANDIDATE, "violations").sum()),
-            shielded=len(found.rows),
+            violations=int(found.arrays(CANDIDATE, "violations").sum() + repeat["violations"][0]),
+            shielded=len(found.rows) + len(episodes),
             horizon_days=found.block,
-            known_answers=known.answers,
+            known_answers=all(one.ok for one in proofs) if proofs else None,
+            unmeasured=earlier.unmeasured,
             reproducible=reproducible,
         ),
         rules,
@@ -226,12 +241,13 @@ def _figures(found: _Found, known: Known, rules: GateRules | None) -> Evaluation
         seeds=tuple(float((one.r - incumbent.r).mean()) for one in seeds),
         seeds_middle=seeds_interval(scores),
         overfitting=overfit,
-        deflated=deflate(by_day(found.at, gain).sums, sharpes),
+        deflated=deflate(by_day(found.at, gain).sums, sharpes, earlier.unmeasured),
         judgement=judgement,
         curves=tuple(_curve(found, name, played) for name, played in policies.items() if name != CLAIRVOYANT),
         outcomes={CANDIDATE: candidate.r, INCUMBENT: incumbent.r},
         single=tuple(float(found.results[Job("baselines", fold).name]["single"][0]) for fold in found.folds),
         reproducible=reproducible,
+        proofs=proofs,
     )
 
 

@@ -47,9 +47,9 @@ class Evidence:
     `at` (n) is the entry in ms UTC, `gain` (n) the difference in net R, `fold` (n) the fold and `regime` (n) the slice
     of each; `incumbent_cvar`, `candidate_cvar`, `..._drawdown` in R. `stressed_gain` is the mean difference at twice
     the costs; None where it was not measured. `seed_gains` is the mean difference of each seed. `trial_sharpes` are the
-    daily Sharpe ratios of every configuration tried. `violations` counts what the shield had to refuse in `shielded`
-    simulated positions. `horizon_days` is the longest holding. `known_answers` and `reproducible` say whether those
-    checks were made and held; None where they were not made.
+    daily Sharpe ratios of every configuration tried, `unmeasured` how many more were. `violations` counts what the
+    shield had to refuse in `shielded` simulated positions. `horizon_days` is the longest holding. `known_answers` and
+    `reproducible` say whether those checks were made and held; None where they were not made.
     """
 
     at: Times
@@ -67,6 +67,7 @@ class Evidence:
     violations: int
     shielded: int
     horizon_days: float = 1.0
+    unmeasured: int = 0
     known_answers: bool | None = None
     reproducible: bool | None = None
 
@@ -118,7 +119,7 @@ def judge(evidence: Evidence, rules: GateRules | None = None) -> Judgement:
         _least("regimes that gain", _share_positive(evidence.regime, evidence.gain), rules.regimes_share),
         _least("gain at twice the costs", evidence.stressed_gain, 0.0),
         _overfitting(evidence.overfitting, rules),
-        _least("deflated Sharpe", _deflated(daily.sums, evidence.trial_sharpes), rules.sharpe),
+        _least("deflated Sharpe", _deflated(daily.sums, evidence), rules.sharpe),
         _least("seeds that gain", _share(evidence.seed_gains), rules.seeds_share),
         _shield(evidence),
         _flag("reproducible", evidence.reproducible),
@@ -169,6 +170,8 @@ def _share_positive(groups: NDArray[np.int64], gain: Floats) -> float:
     return float((sums > 0.0).mean())
 
 
-def _deflated(daily: Floats, trials: tuple[float, ...]) -> float | None:
+def _deflated(daily: Floats, evidence: Evidence) -> float | None:
     """Return the deflated Sharpe ratio of the daily gains over all configurations that were tried."""
-    return deflate(daily, trials).probability if trials else None
+    if not evidence.trial_sharpes:
+        return None
+    return deflate(daily, evidence.trial_sharpes, evidence.unmeasured).probability

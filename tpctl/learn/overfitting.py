@@ -104,15 +104,16 @@ class Deflated:
     probability: float
 
 
-def deflate(returns: Floats, trials: Sequence[float]) -> Deflated:
+def deflate(returns: Floats, trials: Sequence[float], unmeasured: int = 0) -> Deflated:
     """Return how a series stands against the Sharpe ratios of everything that was tried; raises `ValueError` for none.
 
-    The variance of the trials' ratios is taken from them; of one alone it is zero.
+    The variance of the trials' ratios is taken from them; of one alone it is zero. `unmeasured` more count as tried.
     """
     sharpe, skew, kurtosis = moments(returns)
     variance = float(np.var(trials)) if len(trials) > 1 else 0.0
-    benchmark = benchmark_sharpe(variance, len(trials))
-    return Deflated(sharpe, benchmark, len(trials), deflated_sharpe(sharpe, benchmark, len(returns), skew, kurtosis))
+    count = len(trials) + unmeasured
+    benchmark = benchmark_sharpe(variance, count)
+    return Deflated(sharpe, benchmark, count, deflated_sharpe(sharpe, benchmark, len(returns), skew, kurtosis))
 
 
 @lru_cache(maxsize=4)

@@ -184,10 +184,13 @@ class Store:
 
     @classmethod
     def of(cls, root: Path, *parts: str) -> "Store":
-        """Return the store of a run that is told by `parts`; one of anything else is another store."""
+        """Return the store of a run that is told by `parts`; what is kept under `root` of other runs is removed."""
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         folder = root / digest[:32]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for other in root.iterdir():
+            if other != folder and other.is_dir():
+                cls(other).clear()
         return cls(folder)
 
     def read(self, name: str) -> Arrays | None:

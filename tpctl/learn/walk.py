@@ -123,7 +123,9 @@ def do(walk: Walk, job: Job) -> Arrays:
     policy = _trained(walk, job)
     digest = np.frombuffer(bytes.fromhex(weights_hash(policy)), dtype=np.uint8)
     if job.kind == "repeat":
-        return {"hash": digest}
+        # Every position, taught or not: what may be asked of the simulator does not depend on it.
+        player, config = Player(walk.episodes), walk.trials[job.trial].config
+        return {"hash": digest, "violations": np.array([violations(player, policy, config)])}
     return {"hash": digest, **_judged(walk, job, policy)}
 
 

@@ -15,6 +15,7 @@ from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Tally
 from tpctl.exits.targets import Level, worst
 from tpctl.exits.units import Millis, Money
+from tpctl.views.html_page import section, whole
 from tpctl.views.machine import rfc3339
 from tpctl.views.metrics import cell, slippage_kinds, table_heads
 from tpctl.views.metrics_charts import HeatMap
@@ -23,33 +24,6 @@ from tpctl.views.metrics_report import NOT_RECORDED, TABLE_FIELDS, MetricsReport
 from tpctl.views.metrics_svg import equity_svg, heat_svg
 from tpctl.views.metrics_trade_svg import Path, trade_svg
 
-_CSS = """
-:root{--ink:#1c2330;--faint:#66728a;--grid:#e3e7ee;--good:#1f8a5b;--bad:#c23b3b;--line:#2b6cb0;--page:#f5f7fa;--card:#fff}
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaf2;--faint:#93a0b8;--grid:#2b3446;--good:#4cc38a;--bad:#f07070;
---line:#6cb2f5;--page:#10151f;--card:#182030}}
-*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);
-font:14px/1.5 ui-sans-serif,system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:960px;margin:0 auto;padding:28px 20px 60px}h1{font-size:22px;margin:0 0 2px}
-h2{font-size:15px;margin:0 0 10px}p{margin:4px 0}.faint{color:var(--faint)}
-section{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:16px 18px;margin-top:16px;
-overflow-x:auto}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin-top:16px}
-.tile{background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:12px 14px}
-.tile b{display:block;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
-.tile span{color:var(--faint);font-size:12px}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:13px}
-th{font-weight:500;color:var(--faint);text-align:right;padding:3px 8px;border-bottom:1px solid var(--grid);
-white-space:nowrap}td{text-align:right;padding:3px 8px;border-bottom:1px solid var(--grid);white-space:nowrap}
-th.left,td.left{text-align:left}tr.few td{color:var(--faint)}tr.warning td{color:#b7791f}
-tr.critical td{color:var(--bad)}
-tr.all td{font-weight:600;border-bottom:0}.good{color:var(--good)}.bad{color:var(--bad)}
-article{margin-top:14px;padding-top:12px;border-top:1px solid var(--grid)}
-article:first-of-type{border:0;margin:0;padding:0}
-h3{font-size:13px;margin:0 0 6px;font-weight:600}svg{display:block}.narrow{display:none}
-table+table,p+table,table+p{margin-top:12px}td.wrap{white-space:normal}
-@media(max-width:700px){main{padding:16px 10px 40px}section{padding:12px}.tiles{grid-template-columns:1fr 1fr;gap:8px}
-.wide{display:none}.narrow{display:block}.map svg{max-width:none!important}}
-""".replace("\n", "")
 # Widths of charts, in pixels: on a desk, and on a telephone.
 _WIDE, _NARROW = 880, 350
 _REGRET_WORDS = "What the clairvoyant, who leaves at the best price there was, has more is the regret."
@@ -88,30 +62,23 @@ def page_html(page: Page) -> str:
         f"<h1>{escape(page.title)}</h1>",
         f'<p class="faint">{run}{_span(report)}</p>',
         _tiles(report),
-        _section("By " + _heads(report), _table(report)),
-        _section("Equity of exits, USD after exit fees", _both(partial(equity_svg, page.equity))),
+        section("By " + _heads(report), _table(report)),
+        section("Equity of exits, USD after exit fees", _both(partial(equity_svg, page.equity))),
         *(_heat(report, heat) for heat in page.heats),
         _targets(report),
-        *(_section("By " + _heads(part), _table(part)) for part in page.parts),
+        *(section("By " + _heads(part), _table(part)) for part in page.parts),
         _exits(report),
         _course(report),
         _hindsight(report),
         _worst(page.trades),
-        _section("Not recorded", _not_recorded()),
+        section("Not recorded", _not_recorded()),
     ]
-    head = f"<title>{escape(page.title)}</title><style>{_CSS}</style>"
-    # Says to the browser what holds by construction: nothing is fetched, nothing runs.
-    policy = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{policy}'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}</head>'
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
-    )
+    return whole(page.title, parts)
 
 
 def _heat(report: MetricsReport, heat: HeatMap) -> str:
     legend = _legend(report, heat.cells.values())
-    return _section(
+    return section(
         f"Hits: {heat.title}", f'<div class="map">{heat_svg(heat, report.min_attempts, _WIDE)}</div>{legend}'
     )
 
@@ -205,16 +172,16 @@ def _targets(report: MetricsReport) -> str:
     if not rows:
         judged = any(f.level is Level.OK for row in report.rows for f in row.findings)
         words = "Every judged figure meets its target." if judged else "Too few attempts to judge."
-        return _section("Targets", f'<p class="faint">{words}</p>')
+        return section("Targets", f'<p class="faint">{words}</p>')
     heads = "".join(f"<th class=left>{escape(d.value)}</th>" for d in report.by)
     heads += "<th class=left>figure</th><th>value</th><th>95%</th><th>target</th><th class=left>verdict</th>"
-    return _section("Missed targets", f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+    return section("Missed targets", f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
 
 
 def _exits(report: MetricsReport) -> str:
     rest = report.rest
     if isinstance(rest, Unavailable):
-        return _section("Positions", f'<p class="faint">n/a: {escape(rest.reason)}</p>')
+        return section("Positions", f'<p class="faint">n/a: {escape(rest.reason)}</p>')
     closes = rest.closes
     r = "n/a" if closes.mean_r is None else f"{closes.mean_r:+.2f} R"
     parts = [
@@ -236,7 +203,7 @@ def _exits(report: MetricsReport) -> str:
         parts.append(
             f"<table><thead><tr>{heads}<th>p90</th><th>p99</th><th>max</th></tr></thead><tbody>{rows}</tbody></table>"
         )
-    return _section("Positions", "".join(parts))
+    return section("Positions", "".join(parts))
 
 
 def _course(report: MetricsReport) -> str:
@@ -256,7 +223,7 @@ def _course(report: MetricsReport) -> str:
         )
     ]
     rows += [_spread_row(f"order {stage}, ms", spread, _whole) for stage, spread in rest.latency_ms.items()]
-    return _section("While they were held", _spreads(rows, "positions or orders"))
+    return section("While they were held", _spreads(rows, "positions or orders"))
 
 
 def _hindsight(report: MetricsReport) -> str:
@@ -286,7 +253,7 @@ def _hindsight(report: MetricsReport) -> str:
         )
     else:
         parts.append(f'<p class="faint">n/a: {NOT_SETTLED}</p>')
-    return _section("In hindsight", "".join(parts))
+    return section("In hindsight", "".join(parts))
 
 
 def _other_row(words: str, usd: Spread, in_r: Spread | None) -> str:
@@ -342,7 +309,7 @@ def _worst(trades: Sequence[Trade]) -> str:
         " shaded part came after the exit. Before it is settled, only the marks that decisions left in the journal."
         " Red: where the stop stood. Dots: fills.</p>"
     )
-    return _section("Worst trades", "".join(articles) + words)
+    return section("Worst trades", "".join(articles) + words)
 
 
 def _not_recorded() -> str:
@@ -351,10 +318,6 @@ def _not_recorded() -> str:
         for name, reason in NOT_RECORDED.items()
     )
     return f"<table><tbody>{rows}</tbody></table>"
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
 def _percent(value: Decimal | None) -> str:
