@@ -448,6 +448,18 @@ _tpctl() {
         retrain,--promote)
             :
             return ;;
+        retrain,--candidate)
+            :
+            return ;;
+        retrain,--report)
+            compopt -o filenames 2>/dev/null; _tpctl_reply -f
+            return ;;
+        retrain,--cluster)
+            :
+            return ;;
+        retrain,--workers)
+            :
+            return ;;
         retrain,--stage)
             _tpctl_reply -W 'shadow canary promoted'
             return ;;
@@ -598,7 +610,7 @@ _tpctl() {
         trail) words='--profit --callback --current --age --since-change --entry --side --peak --mark --target --activation --schedule --partials --check --apply --arm --confirm --venue --timeout --explain --simulate --from --to --entry-time --style --stop --targets --tick --rules --atr-bar --follow --ascii --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         risk) words='--set --inputs --data --at --window --var --backtest --funding --stress --plot --explain --warn --crit --check --nagios --venue --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         metrics) words='--since --by --strategy --symbol --min-attempts --sort --trend --heatmap --plot --feedback --targets --target-hit-rate --target-slippage --target-premature --check --nagios --compare --export -o --output --report --record --verify --rebuild --settle --data --venue --merge --file --format --json --fields -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
-        retrain) words='--run --resume --list --promote --rollback --stage --share --episodes --seeds --symbols --days --data --funding --learner --reward-weights --zone --check --venue --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
+        retrain) words='--run --resume --list --promote --evaluate --candidate --report --cluster --workers --rollback --stage --share --episodes --seeds --symbols --days --data --funding --learner --reward-weights --zone --check --venue --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         config) words='--origin --check --venue --timeout --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         venue) words='--market --from --until --speed --seed --entries --rules --brackets --port --key-rights --skew --faults --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;
         rehearse) words='--plan --days --seeds --faults --hedge --jobs --json -p --profile -c --config --state-dir -q --quiet -v --verbose --color --no-input -h --help' ;;

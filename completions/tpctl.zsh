@@ -264,11 +264,16 @@ _tpctl() {
                 '--resume[With --run\: go on where a training was stopped.]' \
                 '--list[Show the registry\: candidates, figures, verdicts.]' \
                 '--promote=[Use a policy that passed the gate.]:HASH: ' \
+                '--evaluate[Judge by walk-forward, against every baseline; ask the gate.]' \
+                '--candidate=[With --evaluate\: of whom. \[default\: the newest so configured\]]:HASH: ' \
+                '--report=[With --evaluate\: write a page that opens offline.]:FILE:_files' \
+                '--cluster=[With --evaluate\: run on this Ray cluster.]:ADDRESS: ' \
+                '--workers=[With --evaluate\: processes. \[default\: cores\] \[1<=x<=1024\]]:N: ' \
                 '--rollback[Return to what was used before, at once.]' \
                 '--stage=[With --promote\: only tell, use for a share, or for all. \[default\: shadow\]]:shadow|canary|promoted:(shadow canary promoted)' \
                 '--share=[Share of positions of a canary. \[default\: 10%\]]:PERCENT: ' \
                 '--episodes=[Positions to learn from. \[default\: 10000; 2<=x<=1000000\]]:N: ' \
-                '--seeds=[Train with the seeds 1 to N. \[default\: 1; 1<=x<=100\]]:N: ' \
+                '--seeds=[Train with the seeds 1 to N. \[default\: 1, of an evaluation 5\] \[1<=x<=100\]]:N: ' \
                 '--symbols=[Symbols to learn from. \[default\: all, or the usual basket\]]:LIST: ' \
                 '--days=[Only so much history, to its newest candle. \[default\: 365, or all of the files\] \[30<=x<=1500\]]:N: ' \
                 '*--data=[Recorded candles instead of the exchange'\''s\: Parquet, CSV, zip, or a folder; repeatable.]:PATH: ' \

@@ -229,7 +229,8 @@ class PolicyRegistry:
         """
         if record.gate is None:
             raise InputsError(
-                f"policy {record.hash[:12]!r} was not judged yet", f"run: tpctl retrain --evaluate {record.hash[:12]}"
+                f"policy {record.hash[:12]!r} was not judged yet",
+                f"run: tpctl retrain --evaluate --candidate {record.hash[:12]}",
             )
         if not record.gate.passed:
             failed = ", ".join(check.name for check in record.gate.checks if not check.ok)

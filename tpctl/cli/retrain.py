@@ -38,6 +38,7 @@ from tpctl.exits.units import Ratio
 EXAMPLES = (
     Example("tpctl retrain", "is training due, and why; which policy is in use"),
     Example("tpctl retrain --run --days 365", "train a candidate on a year of candles and the journal's positions"),
+    Example("tpctl retrain --evaluate --data 15m.parquet --report r.html", "walk-forward, the gate's verdict, a page"),
     Example("tpctl retrain --list", "every candidate with its figures, its verdict and where it stands"),
     Example("tpctl retrain --check --json", "for cron: exit 24 where training is due, at most once a day"),
 )
@@ -68,6 +69,7 @@ class Mode(StrEnum):
 
     DUE = "due"
     RUN = "run"
+    EVALUATE = "evaluate"
     LIST = "list"
     PROMOTE = "promote"
     ROLLBACK = "rollback"
@@ -108,7 +110,10 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class RetrainOptions:
-    """A `retrain` command line, read and checked. `named` is the hash of --promote."""
+    """A `retrain` command line, read and checked. `named` is the hash of --promote, or of --candidate.
+
+    `cluster` is the address of a Ray cluster, `workers` how many processes; None for as many as there are cores.
+    """
 
     mode: Mode = Mode.DUE
     training: Training = field(default_factory=Training)
@@ -117,6 +122,9 @@ class RetrainOptions:
     trust: Trust = Trust.SHADOW
     share: Decimal = Decimal(1)
     check: bool = False
+    report: Path | None = None
+    cluster: str | None = None
+    workers: int | None = None
     venue: str | None = None
     json: bool = False
     shared: SharedOptions = field(default_factory=SharedOptions)
@@ -160,6 +168,25 @@ def retrain(
     promote: Annotated[
         str | None, typer.Option("--promote", metavar="HASH", help="Use a policy that passed the gate.")
     ] = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Judge by walk-forward, against every baseline; ask the gate.")
+    ] = False,
+    candidate: Annotated[
+        str | None,
+        typer.Option(
+            "--candidate", metavar="HASH", help="With --evaluate: of whom.  [default: the newest so configured]"
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="With --evaluate: write a page that opens offline.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", metavar="ADDRESS", help="With --evaluate: run on this Ray cluster.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, max=1024, help="With --evaluate: processes.  [default: cores]"),
+    ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Return to what was used before, at once.")] = False,
     trust: Annotated[
         Trust | None,
@@ -175,8 +202,15 @@ def retrain(
         int, typer.Option("--episodes", metavar="N", min=2, max=MOST_EPISODES, help="Positions to learn from.")
     ] = EPISODES,
     seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, max=_MOST_SEEDS, help="Train with the seeds 1 to N.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--seeds",
+            metavar="N",
+            min=1,
+            max=_MOST_SEEDS,
+            help="Train with the seeds 1 to N.  [default: 1, of an evaluation 5]",
+        ),
+    ] = None,
     symbols: Annotated[
         str | None,
         typer.Option("--symbols", metavar="LIST", help="Symbols to learn from.  [default: all, or the usual basket]"),
@@ -233,6 +267,10 @@ def retrain(
     price paths of real and sampled positions, where every other exit is known too, with fees, funding, slippage and a
     candle of latency. Training makes a candidate and nothing more.
 
+    --evaluate trains again and again on a year and judges on the month after it, with a gap between, by net R on
+    positions that taught nothing: against every baseline, with intervals over days, at twice the costs, by regime and
+    by symbol. The gate's verdict is kept of the candidate so configured. All that is tried counts against it.
+
     Only what passed the gate can be promoted: first as a shadow that is told but not used, then for a share of the
     positions, then for all. --rollback returns to what was in use before. Without a policy the ladder decides alone.
 
@@ -240,7 +278,13 @@ def retrain(
     after 30 days; never twice in a day. Each round is a line of retrain.log in the state directory. A training that is
     stopped keeps its place. It needs the learn extra.
     """
-    modes = {Mode.RUN: run, Mode.LIST: listed, Mode.PROMOTE: promote is not None, Mode.ROLLBACK: rollback}
+    modes = {
+        Mode.RUN: run,
+        Mode.EVALUATE: evaluate,
+        Mode.LIST: listed,
+        Mode.PROMOTE: promote is not None,
+        Mode.ROLLBACK: rollback,
+    }
     given = [mode for mode, asked in modes.items() if asked]
     if len(given) > 1:
         raise UsageError(f"--{given[0].value} and --{given[1].value} contradict each other", "give one of them")
@@ -253,7 +297,7 @@ def retrain(
         raise UsageError(f"share '{share.as_percent}%' is not between 0 and 100%", "write a share such as 10%")
     training = Training(
         episodes=episodes,
-        seeds=seeds,
+        seeds=seeds or (5 if mode is Mode.EVALUATE else 1),
         symbols=_symbols(symbols),
         days=days,
         data=existing_recordings(data, "candle"),
@@ -262,8 +306,14 @@ def retrain(
         weights=tuple(dict.fromkeys(parse_weights(text) for text in weights or ["0,1"])),
         zone=Decimal("0.06") if zone is None else zone.fraction,
     )
-    if training != Training() and mode is not Mode.RUN:
-        raise UsageError("options of a training do nothing without one", "add --run, or leave them out")
+    if training != Training() and mode not in {Mode.RUN, Mode.EVALUATE}:
+        raise UsageError("options of a training do nothing without one", "add --run or --evaluate, or leave them out")
+    extras = {"--candidate": candidate, "--report": report, "--cluster": cluster, "--workers": workers}
+    extra = next((name for name, value in extras.items() if value is not None), None)
+    if extra is not None and mode is not Mode.EVALUATE:
+        raise UsageError(f"{extra} is for an evaluation", "add --evaluate, or leave it out")
+    if report is not None and not report.parent.is_dir():
+        raise UsageError(f"folder {str(report.parent)!r} does not exist", "give --report in one that does")
     if training.funding and not training.data:
         raise UsageError("--funding is for recorded candles", "add --data FILE, or leave it out")
     whole = Decimal(1) if trust is not Trust.CANARY else Decimal("0.1")
@@ -271,10 +321,13 @@ def retrain(
         mode=mode,
         training=training,
         resume=resume,
-        named=promote or "",
+        named=promote or candidate or "",
         trust=trust or Trust.SHADOW,
         share=whole if share is None else share.fraction,
         check=check,
+        report=report,
+        cluster=cluster,
+        workers=workers,
         venue=venue,
         json=json,
         shared=SharedOptions(profile, config, state_dir, quiet, verbose, color, no_input),
@@ -283,6 +336,10 @@ def retrain(
         from tpctl.cli.retrain_run import run_training
 
         return run_training(options)
+    if mode is Mode.EVALUATE:
+        from tpctl.cli.retrain_evaluate import run_evaluation
+
+        return run_evaluation(options)
     from tpctl.cli.retrain_show import run_registry
 
     return run_registry(options)

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import fmean
@@ -34,12 +34,22 @@ _FILLS = {NoteKind.TP_HIT: "target", NoteKind.STOP_HIT: "stop"}
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Episodes and what was measured; `real` of the episodes are the journal's. `warnings` are (code, text)."""
+    """Episodes and what was measured; `real` of the episodes are the journal's. `warnings` are (code, text).
+
+    `series` are the candles they come from.
+    """
 
     episodes: Episodes
     feedback: Feedback
     real: int
     warnings: tuple[tuple[str, str], ...]
+    series: Mapping[str, PriceSeries]
+
+    @property
+    def span(self) -> tuple[Millis, Millis]:
+        """The time (ms UTC, half open) from the first entry to where half of the candles end."""
+        ends = sorted((int(one.at[-1]) + one.interval_ms for one in self.series.values()), reverse=True)
+        return int(self.episodes.started_at.min()), ends[(len(ends) - 1) // 2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ def gather(training: Training, settings: Settings, state: StateDir, venue: str |
     if real is not None:
         off = calibration(real, TrainConfig(rules=settings.exits, costs=heard.costs), heard)
         market.warnings.extend([] if off is None else [("calibration", off)])
-    return Material(episodes, heard, 0 if real is None else len(real), tuple(market.warnings))
+    return Material(episodes, heard, 0 if real is None else len(real), tuple(market.warnings), market.series)
 
 
 def _real(market: _Market, entries: Sequence[Entry], rules: EpisodeRules, most: int) -> Episodes | None:

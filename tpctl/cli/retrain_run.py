@@ -92,7 +92,6 @@ class _Run:
 
     def __init__(self, options: RetrainOptions, settings: Settings, registry: PolicyRegistry) -> None:
         from tpctl.cli.retrain_data import gather
-        from tpctl.learn.train import TrainConfig
 
         self._registry = registry
         self._place = registry.checkpoint
@@ -108,11 +107,7 @@ class _Run:
                 "begin anew: tpctl retrain --run",
             )
         self._checkpoint: Checkpoint = held or begin(started_at, _text_of(self._training), self._data_hash)
-        self._config: TrainConfig = TrainConfig(
-            learner="cem" if self._training.learner is Learner.CEM else "stopping",
-            rules=settings.exits,
-            zone=float(self._training.zone),
-        )
+        self._config = config_of(self._training, settings)
         self._log = TrainingLog(registry.log, self._training, show=sys.stderr.isatty() and not options.shared.quiet)
 
     def train(self) -> tuple[Record, ...]:
@@ -211,6 +206,17 @@ class _Run:
     def _count(self, config: "TrainConfig", seed: int, what: str) -> None:
         trial = Trial(_now(), _hash(config.text()), self._data_hash, config.learner, seed, what)
         self._registry.count_trials([trial])
+
+
+def config_of(training: Training, settings: Settings) -> "TrainConfig":
+    """Return the configuration of a training, before what was measured informs it, but for its reward weights."""
+    from tpctl.learn.train import TrainConfig
+
+    return TrainConfig(
+        learner="cem" if training.learner is Learner.CEM else "stopping",
+        rules=settings.exits,
+        zone=float(training.zone),
+    )
 
 
 def held_out(episodes: "Episodes") -> "tuple[Episodes, Episodes]":
