@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 
-from tpctl.learn.gate import Evidence, Verdict, judge
-from tpctl.learn.overfitting import Overfitting
+from tpctl.learn.gate import Evidence, judge
+from tpctl.market.evaluation import Overfitting, Verdict
 
 DAY_MS = 86_400_000
 

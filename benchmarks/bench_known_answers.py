@@ -9,10 +9,10 @@ import sys
 import time
 
 from tpctl.learn.distortion import PUBLISHED, SCALES, TARGETS, distorted, optimum
-from tpctl.learn.gate import Verdict
 from tpctl.learn.known_answers import EXACT, driftless_walk
 from tpctl.learn.liquidation import perpetual_sale
 from tpctl.learn.proofs import judge_nothing, prove, prove_bonus
+from tpctl.market.evaluation import Verdict
 
 LEARN, FRESH = 20_000, 100_000
 NULL_SEEDS = 20

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.bench_gate import evidence, passes
-from tpctl.learn.gate import Verdict, judge
-from tpctl.learn.overfitting import Overfitting
+from tpctl.learn.gate import judge
+from tpctl.market.evaluation import Overfitting, Verdict
 
 GOOD = evidence(1, 0.3)
 

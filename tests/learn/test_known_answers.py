@@ -7,7 +7,6 @@ import pytest
 
 from tpctl.learn.cem import CemRules, CemState, fit_cem
 from tpctl.learn.distortion import PUBLISHED, distorted, optimum
-from tpctl.learn.gate import Verdict
 from tpctl.learn.known_answers import (
     Problem,
     bermudan_put,
@@ -22,6 +21,7 @@ from tpctl.learn.liquidation import boundary, level, perpetual_sale, value_at_me
 from tpctl.learn.proofs import NAMES, fresh, judge_nothing, proof_of, prove, prove_bonus, prove_named
 from tpctl.learn.reward import Step, reward
 from tpctl.learn.stopping import StoppingRule, fit_stopping
+from tpctl.market.evaluation import Verdict
 
 FRESH = 60_000
 

@@ -22,6 +22,7 @@ from tpctl.adapters.files import open_state_dir, write_atomic
 from tpctl.adapters.policy_registry import GateCheck, GateRecord, PolicyRegistry, Record, Trial
 from tpctl.cli.retrain import Learner, RetrainOptions, Training
 from tpctl.exits.errors import ExitCode, InputsError
+from tpctl.market.evaluation import Evaluation
 from tpctl.settings.load import load
 from tpctl.settings.schema import Settings
 from tpctl.views.evaluation import record as plain
@@ -30,7 +31,7 @@ from tpctl.views.machine import document
 
 if TYPE_CHECKING:
     from tpctl.cli.retrain_data import Material
-    from tpctl.learn.evaluate import Earlier, Evaluation
+    from tpctl.learn.evaluate import Earlier
     from tpctl.learn.train import TrainConfig
     from tpctl.learn.walk import Walk
 

@@ -15,94 +15,30 @@ from numpy.typing import NDArray
 from tpctl import __version__
 from tpctl.exits.errors import InputsError
 from tpctl.learn.baselines import BASELINES, CLAIRVOYANT, HOLD, RANDOM
-from tpctl.learn.gate import Evidence, GateRules, Judgement, judge
-from tpctl.learn.measures import Figures, Played, capture, figures, max_drawdown, tail_mean
-from tpctl.learn.overfitting import Deflated, Overfitting, backtest_overfitting, deflate, moments
-from tpctl.learn.proofs import NAMES, Proof, proof_of, prove_named
+from tpctl.learn.gate import Evidence, GateRules, judge
+from tpctl.learn.measures import Played, capture, figures, max_drawdown, tail_mean
+from tpctl.learn.overfitting import backtest_overfitting, deflate, moments
+from tpctl.learn.proofs import NAMES, proof_of, prove_named
 from tpctl.learn.regimes import Regimes
-from tpctl.learn.resample import Interval, by_day, mean_interval, seeds_interval
+from tpctl.learn.resample import by_day, mean_interval, seeds_interval
 from tpctl.learn.tasks import Arrays, Engine, Inline, Store, run_tasks
 from tpctl.learn.walk import STRESSES, Job, Walk, do, joined, numbers_of, rows_of
 from tpctl.market.bars import DAY_MS
+from tpctl.market.evaluation import (
+    Curve,
+    Evaluation,
+    Interval,
+    Overfitting,
+    Proof,
+    Row,
+    Slice,
+    TrialRow,
+)
 
 Floats = NDArray[np.float64]
 CANDIDATE, INCUMBENT = "candidate", "incumbent"
 # Points of a curve that are kept for drawing.
 _POINTS = 240
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One policy: its figures, its gain over the incumbent, and its share of what could be had over holding."""
-
-    name: str
-    figures: Figures
-    gain: Interval | None
-    capture: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Some of the positions: means in R and the paired gain; `apart` is the gain where they taught nothing."""
-
-    name: str
-    positions: int
-    incumbent: float
-    candidate: float
-    gain: Interval
-    apart: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrialRow:
-    """One configuration that was tried: true net R and hit rate out of sample, and what its bonus was."""
-
-    name: str
-    bonus: float
-    scale: float
-    mean: float
-    hit_rate: float
-    gain: Interval
-    sharpe: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
-    """The running sum of R of one policy, `at` in ms UTC."""
-
-    name: str
-    at: NDArray[np.int64]
-    total: Floats
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
-    """Everything a report shows. `single` are the distances in R the tuned target took, fold by fold."""
-
-    configuration: str
-    data_hash: str
-    positions: int
-    symbols: tuple[str, ...]
-    first: int
-    last: int
-    horizon_ms: int
-    incumbent: str
-    rows: tuple[Row, ...]
-    folds: tuple[Slice, ...]
-    by_symbol: tuple[Slice, ...]
-    by_regime: tuple[Slice, ...]
-    stress: tuple[Slice, ...]
-    trials: tuple[TrialRow, ...]
-    seeds: tuple[float, ...]
-    seeds_middle: tuple[float, float, float]
-    overfitting: Overfitting | None
-    deflated: Deflated
-    judgement: Judgement
-    curves: tuple[Curve, ...]
-    outcomes: Mapping[str, Floats]
-    single: tuple[float, ...]
-    reproducible: bool
-    proofs: tuple[Proof, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,24 +4,17 @@ Pure: evidence in, verdict out. All checks must hold, each is told with its valu
 be made fails. Nothing here trains, reads or writes.
 """
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tpctl.learn.overfitting import Overfitting, deflate
-from tpctl.learn.resample import Interval, by_day, mean_interval
+from tpctl.learn.overfitting import deflate
+from tpctl.learn.resample import by_day, mean_interval
+from tpctl.market.evaluation import Check, Judgement, Overfitting, Verdict
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
-
-
-class Verdict(StrEnum):
-    """What the gate says: `passed` may be promoted, `refused` stays a candidate."""
-
-    PASSED = "passed"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +63,6 @@ class Evidence:
     unmeasured: int = 0
     known_answers: bool | None = None
     reproducible: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: whether it holds, its value (None where it could not be made), and the limit in words."""
-
-    name: str
-    ok: bool
-    value: float | None
-    limit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The verdict with every check, and the interval of the gain."""
-
-    verdict: Verdict
-    checks: tuple[Check, ...]
-    interval: Interval | None = field(default=None)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why it was refused: the checks that do not hold."""
-        return tuple(
-            f"{one.name} is {'not known' if one.value is None else format(one.value, '.4g')}, must be {one.limit}"
-            for one in self.checks
-            if not one.ok
-        )
 
 
 def judge(evidence: Evidence, rules: GateRules | None = None) -> Judgement:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpctl.learn.replay import Outcomes
+from tpctl.market.evaluation import Figures
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -49,25 +50,6 @@ class Played:
 
     def __len__(self) -> int:
         return len(self.r)
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The figures of a policy: means in R and minutes, `cvar` the mean of the worst 5 %, `drawdown` in R.
-
-    `closes` is how many orders it took to get out, `cost` fees, funding and slippage. `holding_minutes` is None for a
-    bound that is no rule.
-    """
-
-    positions: int
-    mean: float
-    deviation: float
-    cvar: float
-    drawdown: float
-    hit_rate: float
-    holding_minutes: float | None
-    closes: float
-    cost: float
 
 
 def figures(started_at: Times, played: Played) -> Figures:

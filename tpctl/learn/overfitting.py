@@ -7,7 +7,6 @@ given the skew and the tails of its returns.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
 from math import e, sqrt
@@ -16,21 +15,13 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from tpctl.market.evaluation import Deflated, Overfitting
+
 Floats = NDArray[np.float64]
 
 BLOCKS = 16
 _EULER = 0.5772156649015329
 _NORMAL = NormalDist()
-
-
-@dataclass(frozen=True, slots=True)
-class Overfitting:
-    """PBO over `splits` splits of `configurations`, with the logits it was counted from."""
-
-    probability: float
-    splits: int
-    configurations: int
-    logits: Floats
 
 
 def backtest_overfitting(performance: Floats, blocks: int = BLOCKS) -> Overfitting:
@@ -92,16 +83,6 @@ def moments(returns: Floats) -> tuple[float, float, float]:
         return 0.0, 0.0, 3.0
     scaled = centred / deviation
     return float(returns.mean()) / deviation, float((scaled**3).mean()), float((scaled**4).mean())
-
-
-@dataclass(frozen=True, slots=True)
-class Deflated:
-    """A Sharpe ratio per step, the one luck would show over `trials`, and the probability to be above that."""
-
-    sharpe: float
-    benchmark: float
-    trials: int
-    probability: float
 
 
 def deflate(returns: Floats, trials: Sequence[float], unmeasured: int = 0) -> Deflated:

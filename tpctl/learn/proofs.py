@@ -5,13 +5,12 @@ alone and draws from its own seed, so they may run as tasks in any order.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from tpctl.learn.cem import CemRules, fit_cem
 from tpctl.learn.distortion import PUBLISHED, distorted, optimum
-from tpctl.learn.gate import Evidence, Judgement, judge
+from tpctl.learn.gate import Evidence, judge
 from tpctl.learn.known_answers import (
     Problem,
     bermudan_put,
@@ -29,6 +28,7 @@ from tpctl.learn.reward import Step, reward
 from tpctl.learn.stopping import StoppingRule, StoppingRules, fit_stopping, values_of
 from tpctl.learn.tasks import Arrays
 from tpctl.market.bars import DAY_MS
+from tpctl.market.evaluation import Judgement, Proof
 
 PATHS, FRESH = 12_000, 60_000
 # Learning 4: the share of the known value that has to be reached, and how far b* may be off.
@@ -37,17 +37,6 @@ LEVEL_SLACK = 0.05
 # In points of a percentage: profit, and hit rate, which learning 1 gives to a whole percent.
 DISTORTION_SLACK, HIT_SLACK = 1.0, 1.5
 _SEEDS, _DAYS, _PER_DAY = 5, 250, 8
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """One known answer: what is known, what was found, twice its standard error, and whether it holds."""
-
-    name: str
-    known: float
-    found: float
-    error: float
-    ok: bool
 
 
 def fit(problem: Problem, learner: str, seed: int, paths: int) -> StoppingRule:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tpctl.market.evaluation import Interval
+
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 
@@ -41,17 +43,6 @@ class Daily:
     def mean(self) -> float:
         """The mean of all outcomes."""
         return float(self.sums.sum() / self.counts.sum())
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean, its two-sided 95 % interval, the one-sided 95 % lower bound, and the mean block length in days."""
-
-    mean: float
-    low: float
-    high: float
-    lower_bound: float
-    block_days: float
 
 
 def by_day(at: Times, values: Floats) -> Daily:

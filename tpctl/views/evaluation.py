@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 from tpctl.views.machine import rfc3339
 
 if TYPE_CHECKING:
-    from tpctl.learn.evaluate import Evaluation, Row, Slice, TrialRow
-    from tpctl.learn.gate import Check
-    from tpctl.learn.proofs import Proof
-    from tpctl.learn.resample import Interval
+    from tpctl.market.evaluation import Check, Evaluation, Interval, Proof, Row, Slice, TrialRow
     from tpctl.views.machine import Json
 
 POLICY_HEADS = (

@@ -28,7 +28,8 @@ from tpctl.views.html_page import section, whole
 from tpctl.views.machine import rfc3339
 
 if TYPE_CHECKING:
-    from tpctl.learn.evaluate import Evaluation
+    from tpctl.market.evaluation import Evaluation
+
 
 _TITLE = "Walk-forward evaluation"
 
@@ -110,7 +111,9 @@ def _bonus(found: "Evaluation", incumbent: tuple[float, float]) -> str:
         "alone, and it is worth having only where they say so."
     )
     table = _table(TRIAL_HEADS, [trial_row(one) for one in found.trials])
-    return bonus_svg(found.trials, incumbent) + table + _words(words)
+    never = all(one.hit_rate == 0.0 for one in found.trials)
+    nothing = _words("No exit takes the zone: it lies beyond every target, so the bonus pays nothing.") if never else ""
+    return bonus_svg(found.trials, incumbent) + table + nothing + _words(words)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

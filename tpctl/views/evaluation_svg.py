@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tpctl.learn.evaluate import Curve, Slice, TrialRow
+    from tpctl.market.evaluation import Curve, Slice, TrialRow
+
 
 WIDTH = 860
 _FONT = "font-family:ui-sans-serif,system-ui,sans-serif;font-size:11px"
@@ -35,7 +36,7 @@ _LEFT, _TOP, _BOTTOM = 58.0, 14.0, 26.0
 
 def curves_svg(curves: Sequence["Curve"], height: int = 300) -> str:
     """Return the running sum of R of each policy in time; the first two are drawn stronger."""
-    right, bottom = WIDTH - 176.0, height - _BOTTOM
+    right, bottom = WIDTH - 204.0, height - _BOTTOM
     start, end = min(int(one.at[0]) for one in curves), max(int(one.at[-1]) for one in curves)
     low = min(0.0, *(float(one.total.min()) for one in curves))
     high = max(0.0, *(float(one.total.max()) for one in curves))
