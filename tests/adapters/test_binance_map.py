@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tpctl.adapters.binance_map import account, orders
 from tpctl.adapters.binance_map.fields import Malformed
 from tpctl.adapters.binance_map.streams import FrameDecoder, MalformedFrame
-from tpctl.exits.events import Filled, LeverageChanged, MarkPrice, OrderSeen, PositionSeen
+from tpctl.exits.events import Filled, LeverageChanged, MarginChanged, MarkPrice, ModeSeen, OrderSeen, PositionSeen
 from tpctl.exits.instrument import OrderKind, OrderSide, PositionSide, Unavailable
 from tpctl.exits.model import Book, MarginMode, OrderStatus, PositionMode, WorkingType
 
@@ -382,6 +382,29 @@ def test_the_mode_is_learned_from_what_orders_name():
     assert decoder.mode is PositionMode.HEDGE
     decoder.decode(json.dumps({"e": "ALGO_UPDATE", "E": 1, "T": 1, "o": ALGO_UPDATE}))
     assert decoder.mode is PositionMode.ONE_WAY
+
+
+def test_a_change_of_the_mode_is_told_before_what_shows_it():
+    decoder = FrameDecoder(PositionMode.ONE_WAY)
+
+    def algo(at, **more):
+        frame = decoder.decode(json.dumps({"e": "ALGO_UPDATE", "E": at, "T": at, "o": ALGO_UPDATE | more}))
+        return [event for event in frame.events if isinstance(event, ModeSeen)], type(frame.events[-1])
+
+    assert algo(1) == ([], OrderSeen)
+    assert algo(2, ps="SHORT") == ([ModeSeen(2, PositionMode.HEDGE)], OrderSeen)
+    assert algo(3, ps="LONG") == ([], OrderSeen)
+    held = {"s": "BTCUSDT", "pa": "1", "ep": "9", "ps": "BOTH"}
+    frame = decoder.decode(json.dumps({"e": "ACCOUNT_UPDATE", "E": 4, "a": {"m": "ORDER", "P": [held]}}))
+    assert frame.events[0] == ModeSeen(4, PositionMode.ONE_WAY)
+
+
+@pytest.mark.parametrize(("reason", "told"), [("MARGIN_TRANSFER", 1), ("MARGIN_TYPE_CHANGE", 1), ("FUNDING_FEE", 0)])
+def test_a_margin_that_was_moved_is_told(reason, told):
+    held = [{"s": "BTCUSDT", "pa": amount, "ep": "9", "ps": side} for side, amount in (("LONG", "1"), ("SHORT", "-1"))]
+    events = decode({"e": "ACCOUNT_UPDATE", "E": 4, "a": {"m": reason, "P": held}}).events
+
+    assert [event for event in events if isinstance(event, MarginChanged)] == [MarginChanged(4, "BTCUSDT")] * told
 
 
 def test_leverage_changes_and_expired_keys_are_told():

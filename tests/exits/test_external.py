@@ -7,7 +7,7 @@ import pytest
 from stage import XRP_LONG, XRP_SHORT, Stage
 
 from tpctl.exits.episode import LegStatus, Phase
-from tpctl.exits.events import Filled, LeverageChanged, PositionSeen
+from tpctl.exits.events import Filled, LeverageChanged, MarginChanged, ModeSeen, PositionSeen
 from tpctl.exits.intents import CancelOrder, PlaceStop
 from tpctl.exits.model import MarginMode, NoteKind, Outcome
 from tpctl.venue.venue import Terms
@@ -159,6 +159,56 @@ def test_h4_liquidation_that_moved_inside_the_stop_tightens_it() -> None:
     stage.hear(LeverageChanged(stage.now, "XRPUSDT", D(75)))
     stage.wait(2_000)
     assert stage.stops()[0] > before
+
+
+def test_h4_margin_that_was_taken_away_tightens_the_stop() -> None:
+    stage = guarded()
+    stage.context = replace(
+        stage.context, margin=MarginMode.ISOLATED, brackets=stage.brackets["XRPUSDT"], wallet=D(30), leverage=D(75)
+    )
+    before = stage.stops()[0]
+    stage.hear(MarginChanged(stage.now, "XRPUSDT"))
+    stage.wait(2_000)
+    assert stage.stops()[0] > before
+    assert "margin changed" in [note.reason for note in stage.told(NoteKind.EXTERNAL)]
+
+
+def test_h5_a_changed_position_mode_is_followed_within_one_event() -> None:
+    """What is opened right after is protected at once: no order of the old mode goes out (-4061)."""
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
+    stage.start()
+    stage.wait(3_000)
+    for hedge in (True, False, True):
+        stage.act(lambda venue, on=hedge: venue.change_position_mode({"dualSidePosition": str(on).lower()}))
+        stage.open("LONG")
+        if hedge:
+            stage.open("SHORT")
+        held = [episode for episode in stage.state.episodes.values() if episode.phase is not Phase.FLAT]
+        assert len(held) == 1 + hedge
+        assert all(episode.protected and episode.naked_ms == 0 for episode in held)
+        assert {o.position_side for o in stage.resting()} == ({"LONG", "SHORT"} if hedge else {"BOTH"})
+        for episode in held:
+            stage.act(lambda venue, side=episode.key.side: venue.close_position("XRPUSDT", side.value.upper()))
+        stage.wait(5_000)
+        assert stage.resting() == []
+    assert not stage.venue.rejected
+    assert [n.reason for n in stage.told(NoteKind.EXTERNAL) if n.key is None] == [
+        "position mode changed to hedge",
+        "position mode changed to one-way",
+        "position mode changed to hedge",
+    ]
+
+
+def test_h5_a_mode_that_no_event_told_is_read_when_the_exchange_refuses() -> None:
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
+    stage.start()
+    stage.wait(3_000)
+    stage.distort = lambda events: [event for event in events if not isinstance(event, ModeSeen)]
+    stage.act(lambda venue: venue.change_position_mode({"dualSidePosition": "true"}))
+    stage.open("LONG")
+    stage.wait(3_000)
+    assert {each.code for each in stage.venue.rejected} == {-4061}
+    assert stage.episode().protected
 
 
 def test_leverage_read_that_never_came_is_asked_for_again() -> None:

@@ -13,8 +13,9 @@ from tpctl.exits.intents import ReadAccount
 from tpctl.exits.model import NoteKind
 from tpctl.exits.reconcile import WOULD_TRIGGER, begin_close, make_room
 
-# What the account shows explains these: a position smaller than thought, an order in the way (binance-usdm 3.3).
-_READ_ACCOUNT = frozenset({-2022, -4118, -4130, -4509})
+# What the account shows explains these: a position smaller than thought, an order in the way, another position mode
+# (binance-usdm 3.3).
+_READ_ACCOUNT = frozenset({-2022, -4061, -4118, -4130, -4509})
 _ORDER_GONE = frozenset({-2011, -2013})
 _DUPLICATE_ID = -4116
 _TOO_MANY = frozenset({-4045, -2025})

@@ -19,7 +19,9 @@ from tpctl.exits.events import (
     Event,
     Filled,
     LeverageChanged,
+    MarginChanged,
     MarkPrice,
+    ModeSeen,
     OrderLookedUp,
     OrderSeen,
     PositionSeen,
@@ -34,7 +36,7 @@ from tpctl.exits.fills import see_fill
 from tpctl.exits.ids import Role, generation_of, is_ours
 from tpctl.exits.instrument import OrderSide, PositionSide
 from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
-from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, PositionKey, RiskReadings
+from tpctl.exits.model import Attempt, Book, Fill, LiveOrder, Note, NoteKind, PositionKey, PositionMode, RiskReadings
 from tpctl.exits.on_request import answer_note, no_position, see_request
 from tpctl.exits.on_risk import risk_waits, see_risk
 from tpctl.exits.progress import atr_due, end_episode, on_time, progress, watch_protection
@@ -68,7 +70,13 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR091
         case Snapshot():
             return _on_snapshot(state, event)
         case LeverageChanged(at=at, symbol=symbol, leverage=leverage):
-            return _each(state, keys_of(symbol), at, lambda draft: _on_leverage(draft, str(leverage)))
+            return _each(
+                state, keys_of(symbol), at, lambda draft: _read_again(draft, f"leverage changed to {leverage}x")
+            )
+        case MarginChanged(at=at, symbol=symbol):
+            return _each(state, keys_of(symbol), at, lambda draft: _read_again(draft, "margin changed"))
+        case ModeSeen(at=at, mode=mode):
+            return _on_mode(state, at, mode)
         case StreamLost(reason=reason):
             return Decision(state, (ReadAccount(reason),))
         case RiskRead(at=at, readings=readings):
@@ -204,6 +212,14 @@ def _on_risk(state: State, at: Millis, readings: RiskReadings) -> Decision:
     return _each(state, keys, at, lambda draft: see_risk(draft, readings)) if keys else Decision(state)
 
 
+def _on_mode(state: State, at: Millis, mode: PositionMode) -> Decision:
+    """Take the mode at once: an order that names no side, or names one, would be refused in the other (-4061)."""
+    if mode is state.mode:
+        return Decision(state)
+    note = Note(at, NoteKind.EXTERNAL, None, f"position mode changed to {mode.value.replace('_', '-')}")
+    return Decision(replace(state, mode=mode), (ReadAccount("the position mode changed"),), (note,))
+
+
 def _on_request(state: State, event: Requested) -> Decision:
     if event.key not in state.episodes:
         return Decision(state, notes=(answer_note(event, no_position(event)),))
@@ -216,9 +232,10 @@ def _on_release(draft: Draft) -> None:
             draft.set_order(order.client_id, state=OrderState.REFUSED)
 
 
-def _on_leverage(draft: Draft, leverage: str) -> None:
+def _read_again(draft: Draft, what: str) -> None:
+    """Have the inputs read again: what was changed moves the liquidation price (H4)."""
     draft.set(context_asked_at=None)
-    draft.tell(NoteKind.EXTERNAL, f"leverage changed to {leverage}x")
+    draft.tell(NoteKind.EXTERNAL, what)
 
 
 def _take_order(draft: Draft, at: Millis, order: LiveOrder) -> None:

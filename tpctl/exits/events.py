@@ -63,6 +63,22 @@ class LeverageChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginChanged:
+    """The margin of a symbol's positions was changed, in amount or in kind: its liquidation price moved."""
+
+    at: Millis
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModeSeen:
+    """The position mode is another one than before: what follows names sides, or no longer does."""
+
+    at: Millis
+    mode: PositionMode
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One full read of the account. `at` is when the read began: whatever happened later is not in it."""
 
@@ -188,6 +204,8 @@ Event: TypeAlias = (
     | Filled
     | PositionSeen
     | LeverageChanged
+    | MarginChanged
+    | ModeSeen
     | Snapshot
     | ContextRead
     | RiskRead

@@ -9,7 +9,7 @@ Invariants: I14 and I15 in part: a mark that is no positive finite number never 
 """
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, TypeVar
 
@@ -27,7 +27,16 @@ from tpctl.adapters.binance_map.fields import (
     status,
     working_type,
 )
-from tpctl.exits.events import Event, Filled, LeverageChanged, MarkPrice, OrderSeen, PositionSeen
+from tpctl.exits.events import (
+    Event,
+    Filled,
+    LeverageChanged,
+    MarginChanged,
+    MarkPrice,
+    ModeSeen,
+    OrderSeen,
+    PositionSeen,
+)
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.model import Book, Fill, LiveOrder, OrderStatus, PositionKey, PositionMode
 from tpctl.exits.units import ZERO, Millis
@@ -43,6 +52,8 @@ _T = TypeVar("_T")
 
 # Coin-margined symbols share the all-market arrays and the account since 2026-06-30 (binance-usdm 2.1).
 _COIN_MARGINED = 2
+# Reasons of ACCOUNT_UPDATE that move liquidation prices without changing a size.
+_MARGIN_REASONS = frozenset({"MARGIN_TRANSFER", "MARGIN_TYPE_CHANGE"})
 _SMALLEST_MARK, _LARGEST_MARK = Decimal("1E-30"), Decimal("1E+30")
 # CALCULATED is the execution of a liquidation or of auto-deleveraging.
 _EXECUTIONS = frozenset({"TRADE", "CALCULATED"})
@@ -141,6 +152,7 @@ class _Held(msgspec.Struct):
 
 
 class _Balances(msgspec.Struct):
+    m: str = ""
     P: list[_Held] = []
 
 
@@ -229,7 +241,14 @@ class FrameDecoder:
 
     def _message(self, kind: str, raw: bytes | str) -> Frame:
         reader = self._readers.get(kind)
-        return _IGNORED if reader is None else reader(raw)
+        if reader is None:
+            return _IGNORED
+        before = self.mode
+        frame = reader(raw)
+        if before is None or self.mode is None or self.mode is before:
+            return frame
+        # First: what the frame tells leads to orders, which have to be of the new mode.
+        return replace(frame, events=(ModeSeen(frame.at, self.mode), *frame.events))
 
     def _mark(self, raw: bytes | str) -> Frame:
         return _mark_frame([self._as(_Mark, raw)], self._wanted() if self._wanted else None)
@@ -288,6 +307,8 @@ class FrameDecoder:
                     events.append(_position(update.E, PositionKey(item.s, side), amount, item))
             elif amount != 0 or (self.mode is not PositionMode.HEDGE and item.s not in legged):
                 events.extend(_one_way(update.E, item, amount))
+        if update.a.m in _MARGIN_REASONS:
+            events += [MarginChanged(update.E, symbol) for symbol in dict.fromkeys(item.s for item in held)]
         return Frame(update.E, tuple(events))
 
     def _learn(self, side: PositionSide | None) -> None:
