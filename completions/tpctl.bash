@@ -485,7 +485,7 @@ _tpctl() {
             compopt -o filenames 2>/dev/null; _tpctl_reply -f
             return ;;
         retrain,--learner)
-            _tpctl_reply -W 'stopping cem'
+            _tpctl_reply -W 'stopping cem ppo'
             return ;;
         retrain,--reward-weights)
             :

@@ -237,7 +237,7 @@ complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l symbols -x -d 'Sym
 complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l days -x -d 'Only so much history, to its newest candle. [default: 365, or all of the files] [30<=x<=1500]'
 complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l data -x -d 'Recorded candles instead of the exchange\'s: Parquet, CSV, zip, or a folder; repeatable.'
 complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l funding -r -F -d 'Recorded funding, for --data; repeatable.'
-complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l learner -x -a 'stopping cem' -d 'How the rule to close is found. [default: stopping]'
+complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l learner -x -a 'stopping cem ppo' -d 'How the rule to close is found. [default: stopping]'
 complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l reward-weights -x -d 'Weight of the zone bonus, and of net R; of several, held-out net R chooses. [default: 0,1]'
 complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l zone -x -d 'Take-profit zone. [default: 6%]'
 complete -c tpctl -n '__fish_seen_subcommand_from retrain' -l check -d 'Exit with 24 where training is due.'

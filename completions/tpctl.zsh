@@ -278,7 +278,7 @@ _tpctl() {
                 '--days=[Only so much history, to its newest candle. \[default\: 365, or all of the files\] \[30<=x<=1500\]]:N: ' \
                 '*--data=[Recorded candles instead of the exchange'\''s\: Parquet, CSV, zip, or a folder; repeatable.]:PATH: ' \
                 '*--funding=[Recorded funding, for --data; repeatable.]:FILE:_files' \
-                '--learner=[How the rule to close is found. \[default\: stopping\]]:stopping|cem:(stopping cem)' \
+                '--learner=[How the rule to close is found. \[default\: stopping\]]:stopping|cem|ppo:(stopping cem ppo)' \
                 '*--reward-weights=[Weight of the zone bonus, and of net R; of several, held-out net R chooses. \[default\: 0,1\]]:BONUS\[,SCALE\]: ' \
                 '--zone=[Take-profit zone. \[default\: 6%\]]:PERCENT: ' \
                 '--check[Exit with 24 where training is due.]' \

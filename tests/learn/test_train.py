@@ -1,6 +1,7 @@
 """Training on replayed positions: reproducible to the bit, the same on either simulator, nothing found in noise."""
 
 from dataclasses import fields, replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -108,3 +109,10 @@ def test_terms_hold_the_plans_of_all_positions(episodes):
     terms = base_terms(episodes, CONFIG)
 
     assert len(terms.stop) == len(episodes)
+
+
+@pytest.mark.skipif(find_spec("stable_baselines3") is not None, reason="the challenger is installed")
+def test_the_challenger_without_its_extra_is_refused_with_the_way_out(episodes):
+    with pytest.raises(InputsError, match="needs an extra") as caught:
+        train(episodes, TrainConfig(learner="ppo"), 1)
+    assert "tpctl[ppo]" in caught.value.hint

@@ -80,6 +80,7 @@ class Learner(StrEnum):
 
     STOPPING = "stopping"
     CEM = "cem"
+    PPO = "ppo"
 
 
 class Trust(StrEnum):

@@ -213,7 +213,7 @@ def config_of(training: Training, settings: Settings) -> "TrainConfig":
     from tpctl.learn.train import TrainConfig
 
     return TrainConfig(
-        learner="cem" if training.learner is Learner.CEM else "stopping",
+        learner=training.learner.value,
         rules=settings.exits,
         zone=float(training.zone),
     )

@@ -22,6 +22,7 @@ from tpctl.learn.proofs import NAMES, proof_of, prove_named
 from tpctl.learn.regimes import Regimes
 from tpctl.learn.resample import by_day, mean_interval, seeds_interval
 from tpctl.learn.tasks import Arrays, Engine, Inline, Store, run_tasks
+from tpctl.learn.train import DEFAULT_LEARNERS
 from tpctl.learn.walk import STRESSES, Job, Walk, do, joined, numbers_of, rows_of
 from tpctl.market.bars import DAY_MS
 from tpctl.market.evaluation import (
@@ -63,14 +64,17 @@ def evaluate(
 ) -> Evaluation:
     """Return the evaluation of a walk; `store` is a folder that keeps what is finished, of this walk alone.
 
-    `apart` trains without each symbol in turn too, `prove` holds the learner against the known answers: without it the
-    gate refuses. Raises `InputsError` where no fold has a position to judge, and what training raises.
+    `apart` trains without each symbol in turn too. `prove` holds the learner against the known answers; without it, and
+    of the challenger, of which they are not asked, the gate refuses. Raises `InputsError` where no fold has a position
+    to judge, and what training raises.
     """
     if any(not len(walk.test(fold)) for fold in range(len(walk.folds))):
         raise InputsError("a fold has no position to judge", "give more episodes, or longer data")
     jobs = walk.jobs(apart=apart)
     learner = walk.trials[0].config.learner
-    proofs = {f"proof-{learner}-{name}": (learner, name) for name in NAMES} if prove else {}
+    proofs = (
+        {f"proof-{learner}-{name}": (learner, name) for name in NAMES} if prove and learner in DEFAULT_LEARNERS else {}
+    )
     kept = None if store is None else Store.of(store, *walk.told(), __version__)
     results = run_tasks(
         _task, walk, {**proofs, **{job.name: job for job in jobs}}, engine or Inline(), store=kept, told=told

@@ -27,14 +27,28 @@ from tpctl.learn.stopping import Floats, StoppingRule, StoppingRules, fit_stoppi
 from tpctl.learn.terms import LadderAccount, Terms, ladder_terms, static_terms
 from tpctl.market.policy.model import Action, LearnedPolicy, Linear, Origin, Score, Zone
 
-Learner: TypeAlias = Literal["stopping", "cem"]
+Learner: TypeAlias = Literal["stopping", "cem", "ppo"]
 BaseExits: TypeAlias = Literal["dynamic", "static"]
 LEARNERS: tuple[str, ...] = get_args(Learner)
+# Those that need no extra of their own.
+DEFAULT_LEARNERS: tuple[Learner, ...] = ("stopping", "cem")
 
 # exit-rules 13: what the bonus weighs before the metrics change it.
 BONUS = 5.0
 # Fewer samples than this say nothing about when to tighten.
 _LEAST_SAMPLES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PpoRules:
+    """`paths` positions a round, each walked to its end; of `rounds` rounds the learning rate falls to zero."""
+
+    paths: int = 512
+    rounds: int = 30
+    epochs: int = 4
+    batch: int = 4_096
+    rate: float = 1e-3
+    entropy: float = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class TrainConfig:
     ridge: float = 0.1
     stopping: StoppingRules = field(default_factory=StoppingRules)
     cem: CemRules = field(default_factory=CemRules)
+    ppo: PpoRules = field(default_factory=PpoRules)
 
     def __post_init__(self) -> None:
         if self.learner not in LEARNERS:
@@ -150,6 +165,8 @@ def train(
         if progress is not None:
             progress(one)
 
+    if config.learner == "ppo":
+        return _challenger(episodes, config, seed, tell, history)
     # Sums over threads depend on their number; one thread makes the weights depend on data and seed alone.
     with threadpool_limits(limits=1, user_api="blas"):
         player, terms = Player(episodes), base_terms(episodes, config)
@@ -165,6 +182,28 @@ def train(
         means = [float(policy_outcomes(player, one, config).r.mean()) for one in tried]
     best = int(np.argmax(means))
     return Trained(tried[best], tuple(history), means[best], float(incumbent.r.mean()))
+
+
+def _challenger(
+    episodes: Episodes, config: TrainConfig, seed: int, tell: Callable[[Progress], None], history: list[Progress]
+) -> Trained:
+    """Return the network PPO finds; it closes and tightens, and leaves the zones as they are."""
+    try:
+        from tpctl.learn.ppo import fit_ppo  # noqa: PLC0415 - the extra of the challenger
+    except ImportError:
+        raise InputsError("the learner 'ppo' needs an extra", "install it: pip install 'tpctl[ppo]'") from None
+    rules = config.ppo
+
+    def heard(done: int, reward: float) -> None:
+        played = done * rules.paths
+        tell(Progress(done, rules.rounds, played, played * episodes.horizon, reward, None, None))
+
+    body = fit_ppo(episodes, config, seed, rules, heard)
+    origin = Origin(config.learner, seed, len(episodes), episodes.data_hash(), config.text())
+    policy = LearnedPolicy(episodes.interval_ms, episodes.horizon, body, (), config.tighten_reach, origin)
+    player = Player(episodes)
+    mean = float(policy_outcomes(player, policy, config).r.mean())
+    return Trained(policy, tuple(history), mean, float(incumbent_outcomes(player, config).r.mean()))
 
 
 def rewarded(seen: Trace, config: TrainConfig) -> Trace:

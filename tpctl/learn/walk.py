@@ -21,7 +21,7 @@ from tpctl.learn.measures import Played
 from tpctl.learn.play import Player
 from tpctl.learn.policies import batch, zone_multiples
 from tpctl.learn.replay import Simulation
-from tpctl.learn.train import LEARNERS, TrainConfig, base_terms, incumbent_outcomes, policy_outcomes, train
+from tpctl.learn.train import DEFAULT_LEARNERS, TrainConfig, base_terms, incumbent_outcomes, policy_outcomes, train
 from tpctl.market.policy.codec import weights_hash
 from tpctl.market.policy.model import LearnedPolicy
 
@@ -44,9 +44,9 @@ class Trial:
 
 def trials_of(config: TrainConfig) -> tuple[Trial, ...]:
     """Return the candidate's configuration, then the other learner, no bonus, and bonuses of other sizes."""
-    learners = (config.learner, *(name for name in LEARNERS if name != config.learner))
+    learners = dict.fromkeys((config.learner, *DEFAULT_LEARNERS))
     rewards = ((config.bonus, config.pnl_scale), (0.0, 1.0), *BONUSES)
-    tried = [replace(config, learner=name) for name in learners]  # type: ignore[arg-type]
+    tried = [replace(config, learner=name) for name in learners]
     tried += [replace(config, bonus=bonus, pnl_scale=scale) for bonus, scale in rewards]
     kept: dict[str, Trial] = {}
     for one in tried:
