@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Protocol
 
 from tpctl import __version__
@@ -32,20 +31,20 @@ from tpctl.cli.link import Account, Link, connect
 from tpctl.cli.operator import Operator
 from tpctl.cli.reloading import Reloader, mark_limit
 from tpctl.cli.runs import TWIN_KEY, WatchOptions
+from tpctl.cli.selection import check_symbols, read_settings, scope_of, warn_of_unlisted
 from tpctl.cli.signals import TERMINAL_GONE, Signals
 from tpctl.cli.snapshots import Snapshots
 from tpctl.cli.telling import Teller, open_teller
 from tpctl.engine.collector import settle_objects
 from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state, position_row
-from tpctl.exits.episode import Scope, State
-from tpctl.exits.errors import ExitCode, InputsError, UsageError
+from tpctl.exits.episode import State
+from tpctl.exits.errors import ExitCode, UsageError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import Note, NoteKind, PositionKey
 from tpctl.exits.units import Millis, Price
 from tpctl.ports import AccountReader
-from tpctl.settings.load import load
-from tpctl.settings.schema import Env, InputSettings, InputValues, NotifySettings, Settings, TelemetrySettings
+from tpctl.settings.schema import Env, NotifySettings, Settings, TelemetrySettings
 from tpctl.views.streams import Story
 
 if TYPE_CHECKING:
@@ -82,37 +81,12 @@ class Around:
 
 def run_watch(options: WatchOptions) -> ExitCode:
     """Guard the account of a profile until stopped."""
-    settings = _read_settings(options)
+    settings = read_settings(options)
     armed = _arm(settings, options)
     operator = Operator()
     teller = open_teller(settings, options, operator.obey)
     around = Around(teller, operator, Supervisor.of(os.environ))
     return asyncio.run(_watch(settings, options, around, armed=armed))
-
-
-def _read_settings(options: WatchOptions) -> Settings:
-    """Return the settings of a run, the options of its command line over those of the file."""
-    shared = options.shared
-    return _with_options(load(shared.config, shared.profile, shared.state_dir), options)
-
-
-def _with_options(settings: Settings, options: WatchOptions) -> Settings:
-    """Return the settings with what the command line names put over them."""
-    given = InputValues(options.confidence, options.volatility)
-    own = {name: _over(given, values) for name, values in settings.inputs.symbols.items()}
-    default = _over(given, settings.inputs.values_for(""))
-    inputs = InputSettings(default.confidence, default.volatility, default.regime, own)
-    exits = settings.exits if options.policy is None else replace(settings.exits, policy=options.policy)
-    return replace(settings, inputs=inputs, exits=exits)
-
-
-def _over(given: InputValues, values: InputValues) -> InputValues:
-    """Return the values with those of the command line put over them: an option is for this run and every symbol."""
-    return InputValues(
-        values.confidence if given.confidence is None else given.confidence,
-        values.volatility if given.volatility is None else given.volatility,
-        values.regime,
-    )
 
 
 def _arm(settings: Settings, options: WatchOptions) -> bool:
@@ -274,10 +248,10 @@ async def _assemble(
     mode = await exchange.position_mode()  # also sets the clock, and shows at once whether the keys work
     if armed:
         check_rights(await exchange.key_rights())
-    scope = _scope(settings, options)
-    await _check_symbols(exchange, (*options.symbols, *options.exclude))
+    scope = scope_of(settings, options)
+    await check_symbols(exchange, (*options.symbols, *options.exclude))
     if settings.watch.exclude:
-        await _warn_of_unlisted(exchange, settings.watch.exclude, teller.warn)
+        await warn_of_unlisted(exchange, settings.watch.exclude, teller.warn)
     journal = Journal.open(
         state_dir.journal,
         fingerprint,
@@ -363,7 +337,7 @@ async def _assemble(
         recording=None if options.record is None else options.record.name,
         also=lambda pulse: _tell_signs(pulse, watch.summary(), outside, around.supervisor),
     )
-    return watch, exchange, beat, Reloader(settings, lambda: _read_settings(options), watch, contexts)
+    return watch, exchange, beat, Reloader(settings, lambda: read_settings(options), watch, contexts)
 
 
 def _settler(
@@ -405,36 +379,6 @@ def _risk_meter(
 def _stop_of(state: State, key: PositionKey) -> Price | None:
     episode = state.episodes.get(key)
     return None if episode is None else episode.stop
-
-
-def _scope(settings: Settings, options: WatchOptions) -> Scope:
-    """Return which positions a run manages; raises `UsageError` where a named one is excluded by the configuration."""
-    excluded = frozenset((*settings.watch.exclude, *options.exclude))
-    for symbol in options.symbols:
-        if symbol in excluded:
-            raise UsageError(f"{symbol} is excluded by watch.exclude", "take it out of the configuration to guard it")
-    return Scope(frozenset(options.symbols), excluded, settings.watch.rollout.fraction)
-
-
-async def _check_symbols(reader: AccountReader, symbols: tuple[str, ...]) -> None:
-    if not symbols:
-        return
-    known = await reader.instruments()
-    for symbol in symbols:
-        if symbol not in known:
-            near = get_close_matches(symbol, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the exchange lists {len(known)} symbols"
-            raise InputsError(f"unknown symbol {symbol!r}", hint)
-
-
-async def _warn_of_unlisted(reader: AccountReader, excluded: tuple[str, ...], warn: Callable[[str], object]) -> None:
-    """Say which excluded symbols the exchange does not list: mistyped, or gone, which is no reason not to guard."""
-    known = await reader.instruments()
-    for symbol in excluded:
-        if symbol not in known:
-            near = get_close_matches(symbol, known, n=1)
-            guess = f"; did you mean {near[0]}?" if near else ""
-            warn(f"warning: watch.exclude names {symbol}, which the exchange does not list{guess}\n")
 
 
 def _same_world(state: State, journal: Journal, now: Millis, *, embedded: bool) -> State:
