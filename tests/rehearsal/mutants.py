@@ -303,7 +303,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         "deaths",
-        0,
+        1,
         "I23",
     ),
     Mutant(
@@ -393,7 +393,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the mode is read once",
         "-4061 for ever: hedge mode switched by hand",
-        (Edit("tpctl.exits.decide:_on_snapshot", "Decision(replace(state, mode=event.mode))", "Decision(state)"),),
+        (
+            Edit("tpctl.exits.decide:_on_snapshot", "Decision(replace(state, mode=event.mode))", "Decision(state)"),
+            Edit("tpctl.exits.decide:_on_mode", "Decision(replace(state, mode=mode),", "Decision(state,"),
+        ),
         "modes",
         0,
         "I1",

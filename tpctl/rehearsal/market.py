@@ -55,60 +55,76 @@ ASSETS: dict[str, Asset] = {
 
 
 class Walk:
-    """The prices of some symbols, and how far apart the steps are. `calm_ms` is the longest step."""
+    """The prices of some symbols, and how far apart the steps are. `calm_ms` is the longest step.
+
+    A step quotes the symbols whose time has come: one where something happens second by second, the others when their
+    own calm ends.
+    """
 
     def __init__(self, rng: Random, symbols: Iterable[str], rules: RuleBook, start: Millis, calm_ms: int) -> None:
         self._rng = rng
         self._rules = rules
         self._price = {symbol: ASSETS[symbol].price for symbol in symbols}
-        self._at = start
+        self._now = start
         self._calm_ms = calm_ms
-        self._stir_at = start
-        self._planned: deque[dict[str, float]] = deque()
+        self._stirred = dict.fromkeys(self._price, start)
+        self._stirred_at = start
+        self._quoted: dict[str, Millis] = {}
+        self._planned: dict[str, deque[float]] = {}
 
-    def stir(self, now: Millis) -> None:
-        """Note that something happens: the next seconds are told one by one."""
-        self._stir_at = max(self._stir_at, now)
+    def stir(self, now: Millis, symbols: Iterable[str] = ()) -> None:
+        """Note that something happens: the next seconds are told one by one, with the prices of `symbols`."""
+        self._stirred_at = max(self._stirred_at, now)
+        for symbol in symbols:
+            if symbol in self._stirred:
+                self._stirred[symbol] = max(self._stirred[symbol], now)
 
     @property
     def interval_ms(self) -> int:
         """The time to the next step."""
-        quiet = self._at - self._stir_at
-        if self._planned or quiet < _BUSY_MS:
+        own = (self._quoted.get(symbol, 0) + self._gap(symbol) - self._now for symbol in self._price)
+        return max(BUSY_STEP_MS, min(self._spacing(self._stirred_at), *own))
+
+    def _spacing(self, stirred_at: Millis) -> int:
+        quiet = self._now - stirred_at
+        if quiet < _BUSY_MS:
             return BUSY_STEP_MS
         if quiet < _NEAR_MS:
             return _NEAR_STEP_MS
-        return min(self._calm_ms, max(_NEAR_STEP_MS, quiet // 2))
+        return min(self._calm_ms, max(_NEAR_STEP_MS, 2 * quiet))
+
+    def _gap(self, symbol: str) -> int:
+        return BUSY_STEP_MS if symbol in self._planned else self._spacing(self._stirred[symbol])
 
     def advance(self, at: Millis, crosses: Callable[[str, float], bool]) -> tuple[Quote, ...]:
-        """Return the quotes at `at`; `crosses` tells whether a price that moves by a factor would reach a level."""
-        elapsed, self._at = at - self._at, at
-        if self._planned:
-            target = self._planned.popleft()
-        else:
-            target = self._drawn(max(elapsed, 1))
-            if elapsed > 2 * _NEAR_STEP_MS and any(crosses(s, p / self._price[s]) for s, p in target.items()):
-                self._approach(target)
-                target = self._planned.popleft()
-        self._price = target
-        return tuple(self._quote(symbol, price) for symbol, price in target.items())
+        """Return the quotes due at `at`; `crosses` tells whether a price that moves by a factor would reach a level."""
+        due = [symbol for symbol in self._price if at - self._quoted.get(symbol, 0) >= self._gap(symbol)]
+        self._now = at
+        common = self._rng.gauss(0.0, 0.7)
+        for symbol in due:
+            elapsed = at - self._quoted.get(symbol, at)
+            self._quoted[symbol] = at
+            planned = self._planned.get(symbol)
+            if planned is None:
+                target = self._drawn(symbol, max(elapsed, 1), common)
+                if elapsed <= 2 * _NEAR_STEP_MS or not crosses(symbol, target / self._price[symbol]):
+                    self._price[symbol] = target
+                    continue
+                planned = self._planned[symbol] = self._approach(self._price[symbol], target)
+            self._price[symbol] = planned.popleft()
+            if not planned:
+                del self._planned[symbol]
+        return tuple(self._quote(symbol, self._price[symbol]) for symbol in due)
 
-    def _drawn(self, elapsed: int) -> dict[str, float]:
+    def _drawn(self, symbol: str, elapsed: int, common: float) -> float:
         rng = self._rng
-        scale = sqrt(elapsed / _DAY_MS)
-        common = rng.gauss(0.0, 0.7)
-        moved = {}
-        for symbol, price in self._price.items():
-            own = rng.gauss(0.0, 0.7)
-            tail = 1.0 if rng.random() < 0.97 else 3.0
-            moved[symbol] = price * exp(ASSETS[symbol].sigma * scale * tail * (common + own))
-        return moved
+        tail = 1.0 if rng.random() < 0.97 else 3.0
+        scale = ASSETS[symbol].sigma * sqrt(elapsed / _DAY_MS) * tail
+        return self._price[symbol] * exp(scale * (common + rng.gauss(0.0, 0.7)))
 
-    def _approach(self, target: dict[str, float]) -> None:
-        start = self._price
-        for number in range(1, _APPROACH + 1):
-            share = number / _APPROACH
-            self._planned.append({s: start[s] + (target[s] - start[s]) * share for s in start})
+    @staticmethod
+    def _approach(start: float, target: float) -> deque[float]:
+        return deque(start + (target - start) * number / _APPROACH for number in range(1, _APPROACH + 1))
 
     def _quote(self, symbol: str, price: float) -> Quote:
         tick = self._rules.symbols[symbol].tick

@@ -124,11 +124,6 @@ class Witness:
         """A digest of everything that was sent, answered and made durable."""
         return self._trace.hexdigest()
 
-    @property
-    def unsettled(self) -> bool:
-        """Whether something is open that must come to an end soon."""
-        return bool(self.conditions)
-
     def objection(self, invariant: str, at: Millis, text: str) -> None:
         """Note a broken invariant, once for each text."""
         if text not in self._told:

@@ -6,7 +6,7 @@ from the seed; one story is told the same way every time (I21).
 
 import asyncio
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tpctl.adapters.journal import Committed, Entry
 from tpctl.engine.watch import Summary
-from tpctl.exits.episode import Phase
+from tpctl.exits.episode import Phase, State
 from tpctl.exits.errors import StateFileError, TpctlError
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.size import is_dust
@@ -146,6 +146,8 @@ class World:
         self._down: Excuse | None = None
         self._blind: Excuse | None = None
         self._gone: asyncio.Future[None] | None = None
+        # The newest state in which nothing was under way.
+        self._settled: State | None = None
 
     def _random(self, name: str) -> Random:
         # Not for secrets: a story that can be told again.
@@ -207,9 +209,9 @@ class World:
         self._next_at = self.loop.time() + 1.0
         await asyncio.sleep(1.0)
 
-    def stir(self) -> None:
-        """Let the next seconds be told one by one."""
-        self.walk.stir(self.now)
+    def stir(self, symbols: Iterable[str] = ()) -> None:
+        """Let the next seconds be told one by one, with the prices of `symbols`."""
+        self.walk.stir(self.now, symbols)
         if self._next_at - self.loop.time() > 1.0:
             self._nudged.set()
 
@@ -244,23 +246,35 @@ class World:
 
     def _look(self) -> None:
         """Send what is to be sent, and judge."""
+        touched = [symbol for event in self.venue.core.events for symbol in _symbols_of(event)]
         stirred = bool(self.venue.core.events)
         self.gateway.flush()
-        stirred = self._see_strikes() or stirred
+        stirred = self._see_strikes(touched) or stirred
         self.witness.state = None if self.life is None or self.life.dead else self.life.state
         self.witness.check(self.now)
-        if stirred or self._unsettled():
-            self.stir()
+        stirred = self._see_unsettled(touched) or stirred
+        if stirred:
+            self.stir(touched)
 
-    def _unsettled(self) -> bool:
-        if self.witness.unsettled:
-            return True
+    def _see_unsettled(self, touched: list[str]) -> bool:
+        """Add the symbols on which something must come to an end soon; return whether anything must."""
         state = self.witness.state
-        return state is None or any(
-            episode.differs_since is not None
+        if state is None or self.witness.conditions:
+            touched += [condition.symbol for condition in self.witness.conditions.values()]
+        elif state is self._settled:
+            return False
+        if state is None:
+            return True
+        found = len(touched)
+        touched += [
+            key.symbol
+            for key, episode in state.episodes.items()
+            if episode.differs_since is not None
             or (episode.phase in {Phase.ADOPTING, Phase.CLOSING} and not is_dust(episode))
-            for episode in state.episodes.values()
-        )
+        ]
+        unsettled = bool(self.witness.conditions) or len(touched) > found
+        self._settled = None if unsettled else state
+        return unsettled
 
     def _crosses(self, symbol: str, factor: float) -> bool:
         mark = self.venue.core.mark.get(symbol)
@@ -317,11 +331,13 @@ class World:
 
     # what struck
 
-    def _see_strikes(self) -> bool:
-        """Take in what struck since the last look; return whether anything is to be told second by second."""
+    def _see_strikes(self, touched: list[str]) -> bool:
+        """Take in what struck since the last look, and whom; return whether the next seconds are told one by one."""
         struck, stirs = self.plan.dice.struck, False
         for strike in struck[self._struck :]:
-            stirs = stirs or strike.name in _STIRRING
+            if strike.name in _STIRRING:
+                stirs = True
+                touched += strike.detail.split()[:1]
             self._excuse(strike)
         self._struck = len(struck)
         return stirs
@@ -500,3 +516,10 @@ class World:
             data = path.read_bytes()
             if KEY.encode() in data or SECRET.encode() in data:
                 self.witness.objection("I20", self.now, f"a key is in {path.name}")
+
+
+def _symbols_of(event: Mapping[str, Any]) -> list[str]:
+    """Return the symbols a user event is about."""
+    if "o" in event:
+        return [str(event["o"]["s"])]
+    return [str(row["s"]) for row in event.get("a", {}).get("P", ())]
