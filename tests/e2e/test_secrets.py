@@ -1,57 +1,29 @@
 """I20: with keys planted, no byte of them in anything a run leaves: streams, files, screens, figures, notifications."""
 
-import asyncio
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from exchanges import exchange
 from processes import PATIENCE_S, Process, run
 from terminals import Terminal
 
 from tpctl.exits.errors import ExitCode
-from tpctl.venue.entries import SeededEntries
-from tpctl.venue.faults import FaultPlan
-from tpctl.venue.market.synthetic import SyntheticMarket
-from tpctl.venue.rulebook import builtin_rules
-from tpctl.venue.server import serve
-from tpctl.venue.venue import Venue
 
 # As long and as varied as the exchange's.
 KEY = "cAnArYkEy0Q7vT2mB9xLrW4sZ8dHjP3nG6fYuEi1oKaScXbVtMqRwDlNhJgFpUz"
 SECRET = "cAnArYsEcReT5kD8wQz2XvB7nM4jH9gFtR3yUiP6oLaEsWxCdVqZrTbNmKhJfGlS"
 KEYED = str(Path(__file__).parent / "keyed")
-SYMBOLS = ("XRPUSDT", "BTCUSDT")
 
 
 @contextmanager
-def exchange(**rates: float) -> Iterator[str]:
+def keyed(**rates: float) -> Iterator[str]:
     """Serve a twin whose only key is the canary, with the clock of the wall; yields its address."""
-    ready: list[str] = []
-    started, loop, end = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    async def serving() -> None:
-        market = SyntheticMarket(4, SYMBOLS)
-        venue = Venue(builtin_rules(), start_ms=market.start_ms)
-        plan = FaultPlan(rates, 1, start_ms=market.start_ms)
-        entries = SeededEntries(4, SYMBOLS, rate=0)
-        async with serve(venue, market, entries, speed=1.0, key=KEY, secret=SECRET, faults=plan) as served:
-            ready.append(served.url)
-            started.set()
-            await end.wait()
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serving()))
-    thread.start()
-    assert started.wait(30)
-    try:
-        yield ready[0]
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join(30)
-        loop.close()
+    with exchange(key=KEY, secret=SECRET, **rates) as served:
+        yield served.url
 
 
 @pytest.fixture
@@ -102,7 +74,7 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_watch_its_log_its_journal_and_its_notifications(place: Path) -> None:
-    with exchange(**{"unknown": 0.05, "garbled": 0.02, "lost-after": 0.05}) as url:
+    with keyed(**{"unknown": 0.05, "garbled": 0.02, "lost-after": 0.05}) as url:
         args = ["watch", "--jsonl", "--arm", "-v", "--metrics-port", "0", *options(place)]
         with Process(args, place, **planted(url)) as watch:
             adopted = watch.until(lambda event: event["type"] == "accepted")
@@ -126,7 +98,7 @@ def test_a_watch_its_log_its_journal_and_its_notifications(place: Path) -> None:
     ids=lambda command: command[0] + command[1],
 )
 def test_the_other_commands(place: Path, command: tuple[str, ...]) -> None:
-    with exchange() as url:
+    with keyed() as url:
         done = run([*command, *options(place)], place, **planted(url))
     assert done.out or done.err
     assert leaks(place, done.out, done.err) == []
@@ -134,7 +106,7 @@ def test_the_other_commands(place: Path, command: tuple[str, ...]) -> None:
 
 def test_a_key_the_exchange_refuses(place: Path) -> None:
     (place / "keys").write_text(f"api_key = {KEY[::-1]}\napi_secret = {SECRET}\n")
-    with exchange() as url:
+    with keyed() as url:
         done = run(["watch", "--once", "-v", *options(place)], place, **planted(url))
     assert done.code == ExitCode.CREDENTIALS
     assert KEY[::-1][:12] not in done.out + done.err
@@ -149,7 +121,7 @@ def test_keys_from_a_command_that_fails_with_them_in_its_mouth(place: Path) -> N
         key_command = ["{sys.executable}", "-c", "import sys; print('{KEY}'); sys.exit('{SECRET}')"]
         """
     )
-    with exchange() as url:
+    with keyed() as url:
         done = run(["watch", "--once", "-v", "-p", "demo", "-c", str(place / "config.toml")], place, **planted(url))
     (place / "config.toml").unlink()
     assert done.code == ExitCode.CREDENTIALS
@@ -159,7 +131,7 @@ def test_keys_from_a_command_that_fails_with_them_in_its_mouth(place: Path) -> N
 @pytest.mark.parametrize("broken", ["reading", "deciding"])
 @pytest.mark.parametrize("verbose", [(), ("-v",)], ids=["file", "screen"])
 def test_a_bug_whose_words_are_the_keys(place: Path, broken: str, verbose: tuple[str, ...]) -> None:
-    with exchange() as url:
+    with keyed() as url:
         args = ["watch", "--jsonl", "--arm", "--once", *verbose, *options(place)]
         done = run(args, place, **planted(url), BREAK=broken)
     crashes = list(place.rglob("crash-*.txt"))
@@ -170,7 +142,7 @@ def test_a_bug_whose_words_are_the_keys(place: Path, broken: str, verbose: tuple
 
 
 def test_the_crash_screen_of_a_broken_dashboard(place: Path) -> None:
-    with exchange() as url, Terminal(["watch", *options(place)], place, **planted(url), BREAK="dashboard") as terminal:
+    with keyed() as url, Terminal(["watch", *options(place)], place, **planted(url), BREAK="dashboard") as terminal:
         end = time.monotonic() + PATIENCE_S
         while "the dashboard ended" not in terminal.shown and time.monotonic() < end:
             terminal.read()

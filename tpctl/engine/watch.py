@@ -264,7 +264,8 @@ class Watch:
         except StateFileError as error:
             # What cannot be written down may not be sent (I8). The reserve is for the end of what is in flight (D2).
             self._fail(error)
-            self._journal.release_reserve()
+            with contextlib.suppress(StateFileError):  # the first failure is what the operator has to hear
+                self._journal.release_reserve()
         finally:
             if pump is not None:
                 pump.cancel()
