@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tpctl.learn.cem import CemRules, fit_cem
 from tpctl.learn.costs import Costs
 from tpctl.learn.environment import ExitEnv, ExitVectorEnv, synthetic_episodes
 from tpctl.learn.known_answers import hidden_trend
 from tpctl.learn.play import Player
 from tpctl.learn.proofs import fit, fresh
-from tpctl.learn.replay import replay, tape_of
+from tpctl.learn.replay import Trace, replay, tape_of
+from tpctl.learn.stopping import StoppingRule, fit_stopping
 from tpctl.learn.train import TrainConfig, base_terms, train
 
 PATHS, STEPS = 10_000, 100
@@ -51,7 +53,18 @@ def quality() -> None:
         rule = fit(problem, learner, 1, PATHS)
         took = time.perf_counter() - began
         mean, _ = fresh(problem, rule, 1, 100_000)
-        say(f"  {learner:<10} {took:6.2f} s with making the paths, {100 * mean / problem.value:6.2f} %")
+        trace = problem.paths(PATHS, 1)
+        fitting = timed(lambda trace=trace, learner=learner: _fit(trace, learner), least=0.2)  # type: ignore[misc]
+        rules = CemRules()
+        walked = PATHS * STEPS if learner == "stopping" else rules.candidates * rules.rounds * rules.paths * STEPS
+        say(
+            f"  {learner:<10} {fitting:6.2f} s, {walked / fitting / 1e6:6.1f} M steps/s walked "
+            f"({took:.2f} s with making them), {100 * mean / problem.value:6.2f} %"
+        )
+
+
+def _fit(trace: Trace, learner: str) -> StoppingRule:
+    return fit_stopping(trace) if learner == "stopping" else fit_cem(trace, 1)
 
 
 def environments() -> None:
@@ -80,15 +93,17 @@ def environments() -> None:
     say(f"Gymnasium loop, one position: {plain / 1e3:8.1f} k steps/s")
     say(f"vector form of {count}:        {vector / 1e3:8.1f} k steps/s, {vector / plain:.0f} x the loop")
     if find_spec("stable_baselines3") is None:
-        say("stable-baselines3: not installed, not measured")
+        say("stable-baselines3: not installed, not measured (pip install 'tpctl[ppo]')")
         return
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import DummyVecEnv
+    from benchmarks.stable_baselines import plain as its_loop
+    from benchmarks.stable_baselines import together
 
-    model = PPO("MlpPolicy", DummyVecEnv([ExitEnv] * 8), device="cpu", seed=0)
-    began = time.perf_counter()
-    model.learn(16_384)
-    say(f"stable-baselines3 PPO, DummyVecEnv(8): {16_384 / (time.perf_counter() - began) / 1e3:.1f} k steps/s")
+    problem = hidden_trend()
+    for words, (speed, share) in (
+        ("DummyVecEnv(8), its defaults", its_loop(problem, 16_384)),
+        ("1024 paths walked in numpy", together(problem, 10)),
+    ):
+        say(f"stable-baselines3 PPO, {words}: {speed / 1e3:6.1f} k steps/s, {100 * share:6.1f} % of KA-4")
 
 
 def replays() -> None:
@@ -107,7 +122,7 @@ def replays() -> None:
     compiled = bars / timed(lambda: player.play(terms, Costs()))
     say(f"replay, compiled: {compiled / 1e6:8.1f} M bars/s, {compiled / numpy_speed:.1f} x numpy, aim 200")
     if find_spec("vectorbt") is None:
-        say("vectorbt: not installed, not measured")
+        say("vectorbt: not installed, not measured (pip install vectorbt)")
         return
     import vectorbt as vbt
 
