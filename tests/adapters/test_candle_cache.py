@@ -257,6 +257,20 @@ def test_one_symbol_that_fails_does_not_take_the_others_with_it() -> None:
     assert all(done <= total for _, done, total in told)
 
 
+def test_symbols_nobody_asks_for_any_more_leave_memory() -> None:
+    exchange = Exchange()
+    made = cache(exchange)
+
+    def asked(*symbols: str) -> set[str]:
+        exchange.asked.clear()
+        asyncio.run(made.load_all(symbols, NOW - DAY, NOW))
+        return {symbol for symbol, _, _ in exchange.asked}
+
+    assert asked("A", "B") == {"A", "B"}
+    assert asked("B") == set()
+    assert asked("B", "A") == {"A"}
+
+
 def test_memory_is_bounded_to_a_year_and_some(tmp_path: Path) -> None:
     exchange = replace(Exchange())
     made = cache(exchange, tmp_path, page_rows=20_000)

@@ -102,7 +102,11 @@ class CandleCache:
     async def load_all(
         self, symbols: Sequence[str], since: Millis, now: Millis, progress: Progress | None = None
     ) -> dict[str, bytes | Unavailable]:
-        """Return the records of each symbol as `load` does, or why one could not be read. A few are read at a time."""
+        """Return the records of each symbol as `load` does, or why one could not be read. A few are read at a time.
+
+        Symbols that are not asked for any more leave memory: a watch of many positions meets ever new ones.
+        """
+        self._held = {symbol: self._held[symbol] for symbol in symbols if symbol in self._held}
         lanes = asyncio.Semaphore(_LANES)
 
         async def one(symbol: str) -> bytes | Unavailable:

@@ -202,6 +202,7 @@ class RiskContext:
                 known = (block, from_records(symbol, self._cache.interval_ms, block))
                 self._series[symbol] = known
             series[symbol] = known[1]
+        self._series = {symbol: self._series[symbol] for symbol in series}
         return Measurement(
             panel=build_panel(series, unread),
             exposures=exposures_of(positions, self._stops),
