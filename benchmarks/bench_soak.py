@@ -293,7 +293,7 @@ def _tell_latency(samples: list[float]) -> None:
         _say(f"tick to order: {len(samples)} market orders, too few to tell")
         return
     cut = quantiles(samples, n=100)
-    _say(f"tick to order, {len(samples)} market orders: p50 {cut[49]:.1f} ms, p99 {cut[98]:.1f} ms")
+    _say(f"tick to order, {len(samples)} market orders: p50 {cut[49]:.1f}, p90 {cut[89]:.1f}, p99 {cut[98]:.1f} ms")
 
 
 if __name__ == "__main__":
