@@ -259,9 +259,13 @@ class JournalScan:
         return tuple(found)
 
     def newest_at(self) -> Millis | None:
-        """Return the time of the newest event on record: the journal's own present."""
-        rows = self._fetch("SELECT at FROM events ORDER BY seq DESC LIMIT 1")
-        return rows[0][0] if rows else None
+        """Return the time of the newest event or note on record: the journal's own present."""
+        rows = [
+            row
+            for table in ("events", "notes")
+            for row in self._fetch(f"SELECT at FROM {table} ORDER BY seq DESC LIMIT 1")  # noqa: S608 - own names
+        ]
+        return max((at for (at,) in rows), default=None)
 
     def marks_between(self, key: PositionKey, start: Millis, end: Millis) -> list[tuple[Millis, Price]]:
         """Return the mark prices on record for a position between two times, in order.
