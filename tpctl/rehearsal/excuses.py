@@ -24,8 +24,9 @@ SLOW_MS: Final = 6_000
 UNSEEN_MS: Final = 40_000
 # A refused request is tried again at the latest after this (draft.LAST_RETRY_MS), and then takes its time.
 REFUSED_MS: Final = 36_000
-# Nothing is sent again before the exchange must have refused it: 8 s, two look-ups 2 s apart, each of which may lag.
-UNCLEAR_MS: Final = 20_000
+# Nothing is sent again before the exchange must have refused it: 8 s, two look-ups 2 s apart, each of which may lag,
+# and then the wait of a request that failed before.
+UNCLEAR_MS: Final = 26_000
 # A listen key is extended every 20 minutes; a failed extension is tried again a minute later.
 KEEP_KEY_MS: Final = 1_290_000
 # A start reads the account, the rules and the inputs, and resolves what was open.

@@ -38,6 +38,9 @@ _NEWS_MS: Final = 45_000
 _EXECUTING_MS: Final = 3_000
 # An answer that tells of a ban is on its way this long at most, and requests sent before are in flight.
 _BAN_NEWS_MS: Final = 6_000
+# What the mark reached leads to an order within this, or within the longer where faults strike it.
+_MARKS_MS: Final = 15_000
+_TAKING_MS: Final = 90_000
 # More orders and cancels in one minute than any story of a few positions needs.
 _MOST_ORDERS: Final = 200
 
@@ -224,7 +227,7 @@ class Witness:
 
     def _see_reduce(self, now: Millis, key: PositionKey, episode: Episode, own: OwnOrder) -> None:
         sign = key.side.sign
-        marks = [price for at, price in self._marks.get(key.symbol, ()) if at >= now - 15_000]
+        marks = self._recent_marks(now, key.symbol)
         legs = {leg.number: leg for leg in episode.legs}
         for number in own.legs:
             leg = legs.get(number)
@@ -245,7 +248,7 @@ class Witness:
         if "says" in reason or not ("already passed" in reason or "did not trigger" in reason):
             return
         level = episode.backstop if "disaster" in reason else episode.stop
-        marks = [price for at, price in self._marks.get(key.symbol, ()) if at >= now - 15_000]
+        marks = self._recent_marks(now, key.symbol)
         if level is not None and marks and all(key.side.sign * (mark - level) > 0 for mark in marks):
             self.objection("I15", now, f"{episode.generation} closes at {level}, the mark was never there")
 
@@ -309,8 +312,13 @@ class Witness:
         """Take in what the mark really is."""
         marks = self._marks.setdefault(symbol, deque())
         marks.append((now, price))
-        while len(marks) > 2 and marks[1][0] < now - 15_000:
+        while len(marks) > 2 and marks[1][0] < now - _TAKING_MS:
             marks.popleft()
+
+    def _recent_marks(self, now: Millis, symbol: str) -> list[Price]:
+        """Return the marks an order may still rest on: one whose fate was unclear is repeated after a while."""
+        window = _TAKING_MS if any(self.excuses.over(symbol, now - _TAKING_MS, now)) else _MARKS_MS
+        return [price for at, price in self._marks.get(symbol, ()) if at >= now - window]
 
     # what is durable
 
