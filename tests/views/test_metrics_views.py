@@ -181,6 +181,19 @@ def test_a_heat_map_says_hits_few_and_none_apart() -> None:
     assert lines[3].split() == ["X", "·", "(50)"]
 
 
+def test_a_heat_map_that_is_too_wide_goes_on_below() -> None:
+    hours = tuple(f"{hour:02}" for hour in range(24))
+    heat = HeatMap("t", ("BTCUSDT", "X"), hours, {(0, hour): tally_of(hour, 20) for hour in range(24)})
+    wide, folded = heat_text(heat, 10).splitlines(), heat_text(heat, 10, screen=80).splitlines()
+
+    assert len(wide) == 5
+    assert len(folded) == 8
+    assert max(map(len, folded[:-1])) <= 80
+    assert " ".join((folded[1] + folded[4]).split()) == " ".join(hours)
+    assert folded[2].split()[1:] + folded[5].split()[1:] == wide[2].split()[1:]
+    assert heat_text(HeatMap("t", (), ("00",), {}), 10, screen=3)
+
+
 def stretch(since: int, steps: int) -> Stretch:
     last = tuple(Decimal(2) - Decimal(n) / 100 for n in range(steps))
     return Stretch(since, 250, tuple(p - 1 for p in last), tuple(p + 1 for p in last), last)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from heapq import merge as merged
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from tpctl.adapters.metrics_query import MetricsQuery, Selection, Unit
@@ -94,7 +95,9 @@ def _print(
         if options.heatmap is not None:
             from tpctl.views.metrics_charts import heat_text
 
-            out.write(heat_text(_heat(source, options.heatmap, chosen), options.min_attempts, color=color))
+            screen = get_terminal_size().columns if out.isatty() else None
+            heat = _heat(source, options.heatmap, chosen)
+            out.write(heat_text(heat, options.min_attempts, color=color, screen=screen))
         elif options.show_targets:
             out.write(text.targets_text(report, color=color))
         else:

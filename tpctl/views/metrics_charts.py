@@ -35,14 +35,23 @@ class HeatMap:
         return (tally.attempts, tally.hits) if tally is not None else (0, 0)
 
 
-def heat_text(heat: HeatMap, min_attempts: int, *, color: bool = False) -> str:
-    """Return a heat map as text: a place shows its hits in percent, few attempts in parentheses, none as a dot."""
+def heat_text(heat: HeatMap, min_attempts: int, *, color: bool = False, screen: int | None = None) -> str:
+    """Return a heat map as text: a place shows its hits in percent, few attempts in parentheses, none as a dot.
+
+    Columns that do not fit on a screen of so many characters follow below, as even as can be.
+    """
     width = max(5, *map(len, heat.columns))
     side = max(map(len, heat.rows), default=0)
-    lines = [heat.title, " " * side + "".join(f" {name:>{width}}" for name in heat.columns).rstrip()]
-    for r, name in enumerate(heat.rows):
-        cells = [_heat_cell(*heat.at(r, c), min_attempts, width, color=color) for c in range(len(heat.columns))]
-        lines.append(f"{name:<{side}}" + "".join(f" {cell}" for cell in cells).rstrip())
+    count = len(heat.columns)
+    most = count if screen is None else max(1, (screen - side) // (width + 1))
+    each = -(-count // -(-count // most))
+    lines = [heat.title]
+    for start in range(0, count, each):
+        part = range(start, min(count, start + each))
+        lines.append(" " * side + "".join(f" {heat.columns[c]:>{width}}" for c in part).rstrip())
+        for r, name in enumerate(heat.rows):
+            cells = [_heat_cell(*heat.at(r, c), min_attempts, width, color=color) for c in part]
+            lines.append(f"{name:<{side}}" + "".join(f" {cell}" for cell in cells).rstrip())
     lines.append(f"hits in % of attempts; (…) fewer than {min_attempts} attempts, {_GAP} none")
     return "".join(f"{line}\n" for line in lines)
 
