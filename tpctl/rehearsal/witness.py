@@ -199,11 +199,16 @@ class Witness:
                 self.objection("I10", now, f"{client_id} was sent while {order.client_id} rests for the same")
 
     def _see_quantity(self, now: Millis, client_id: str, key: PositionKey, quantity: Quantity) -> None:
-        # The size may have changed while nobody could tell; then it was once this large.
-        window = _NEWS_MS if any(self.excuses.over(key.symbol, now - _NEWS_MS, now)) else SLOW_MS
-        sizes = self._sizes.get(key, deque())
-        largest = max((size for at, size in sizes if at >= now - window), default=ZERO)
-        largest = max([largest, *[size for at, size in sizes if at < now - window][-1:]])
+        # The size may have changed while nobody could tell, for as long as a wrong belief may last (I24).
+        sizes = list(self._sizes.get(key, ()))
+        ends = [at for at, _ in sizes[1:]]
+        known = [size for _, size in sizes[-1:]]
+        known += [
+            size
+            for (_, size), end in zip(sizes, ends, strict=False)
+            if now <= self.excuses.deadline(key.symbol, end, now, SLOW_MS)
+        ]
+        largest = max(known, default=ZERO)
         if quantity > largest:
             self.objection("I2", now, f"{client_id} closes {quantity} of {largest}")
 
