@@ -1,6 +1,8 @@
 """Reading a journal in pieces: nothing twice, nothing left out, damage never skipped."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -9,13 +11,13 @@ from pathlib import Path
 import pytest
 from metrics_desk import LIFE, START, VECTOR, life, open_journal, random_attempts
 
-from tpctl.adapters.journal import Entry
+from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.journal_reader import Hindsight, PositionRow
 from tpctl.adapters.journal_scan import JournalScan, OpenAttempt
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.events import MarkPrice, Snapshot
 from tpctl.exits.instrument import PositionSide, Unavailable
-from tpctl.exits.model import NoteKind, Outcome, Position, PositionKey, PositionMode
+from tpctl.exits.model import Note, NoteKind, Outcome, Position, PositionKey, PositionMode
 from tpctl.exits.scoring import Verdict
 
 STATE = (
@@ -140,3 +142,26 @@ def test_a_row_that_changed_on_disk_is_damage(tmp_path: Path, statement: str, re
         db.execute(statement)
     with scan_of(tmp_path) as scan, pytest.raises(StateFileError, match="does not match its checksum"):
         read(scan)  # type: ignore[operator]  # a reader
+
+
+def test_a_second_reader_in_the_writers_process_does_not_cost_its_log(tmp_path: Path) -> None:
+    """SQLite's locks belong to the process: losing them, the next process to close would remove the log in use (I8)."""
+    path = tmp_path / "journal.db"
+    with Journal.open(path, "f", at=0, code_version="0") as journal:
+        journal.commit(Entry(1))
+        with JournalScan.open(path) as scan:
+            scan.last_rows()
+            program = (
+                "import sys; from pathlib import Path; from tpctl.adapters.journal import Journal;"
+                "Journal.open(Path(sys.argv[1]), 'f', at=0, code_version='0').close()"
+            )
+            subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+            journal.commit(Entry(2, notes=(Note(2, NoteKind.STARTED, None, "still here"),)))
+        program = (
+            "import sys; from pathlib import Path; from tpctl.adapters.journal_reader import JournalReader;"
+            "print(len(list(JournalReader.read_only(Path(sys.argv[1])).notes())))"
+        )
+        seen = subprocess.run(
+            [sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True
+        ).stdout
+    assert seen == "1\n"

@@ -18,9 +18,9 @@ from tpctl.adapters.metrics_export import (
     export_rows,
     prometheus_text,
     text_file,
+    write_bytes,
     write_csv,
     write_parquet,
-    write_text,
 )
 from tpctl.adapters.metrics_index import MetricsIndex
 from tpctl.adapters.metrics_query import MetricsQuery, Selection
@@ -108,7 +108,7 @@ def test_prometheus_text_is_well_formed_and_escapes_labels() -> None:
 
 def test_a_file_appears_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
-    write_text("old", path)
+    write_bytes(b"old", path)
     with suppress(ZeroDivisionError), text_file(path) as file:
         file.write("half")
         raise ZeroDivisionError
@@ -121,7 +121,7 @@ def test_a_file_appears_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateFileError, match=r"cannot write .*nowhere"):
-        write_text("x", tmp_path / "nowhere" / "out.txt")
+        write_bytes(b"x", tmp_path / "nowhere" / "out.txt")
 
 
 def test_what_came_in_after_the_index_was_read_waits_for_the_next_export(

@@ -24,7 +24,6 @@ from tpctl.exits.units import Millis
 APPLICATION_ID = 0x7470_6374  # "tpct", the database header's owner field
 # How long a writer waits for another one (`metrics --record` beside `watch`), who is done within milliseconds (C1).
 BUSY_MS = 2000
-_MAGIC = b"SQLite format 3\0"
 _SIDECARS = ("-wal", "-shm")
 
 # Rows are only ever added, but for `positions` and `episodes`, which hold the newest state of each, and `requests`,
@@ -268,17 +267,16 @@ def check_pages(connection: sqlite3.Connection, path: Path) -> None:
 def _check_file(path: Path) -> None:
     for name in ("", *_SIDECARS):
         check_private_file(path.with_name(path.name + name))
+    # By its size and, later, by SQLite itself: opening and closing the file beside SQLite would give up this process's
+    # locks, and whoever closes the journal next would throw away the log a connection of ours still writes to.
     try:
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
+        size = path.stat().st_size
     except FileNotFoundError:
         raise StateFileError(f"journal {str(path)!r} does not exist", "run tpctl watch once to create it") from None
     except OSError as error:
         raise file_error("read", path, error) from error
-    if not head:
+    if not size:
         raise damaged(path, "is empty")
-    if head != _MAGIC:
-        raise damaged(path, "is not a database")
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path, fingerprint: str | None) -> None:
@@ -392,4 +390,6 @@ def _translate(path: Path, error: sqlite3.Error) -> TpctlError:
             f"cannot write journal {str(path)!r}: {error}",
             "check the permissions of the file and its directory, or name another with --state-dir",
         )
+    if code == sqlite3.SQLITE_NOTADB:
+        return damaged(path, "is not a database")
     return damaged(path, f"is damaged: {error}")
