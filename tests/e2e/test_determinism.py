@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from processes import watch
+from processes import run, watch
 
 OPTIONS = ("--speed", "max", "--seed", "4", "--entries", "20/h", "--for", "30m")
 
@@ -25,3 +25,15 @@ def test_another_seed_tells_another_story(home: Path, tmp_path: Path) -> None:
     ]
 
     assert told[0] != told[1]
+
+
+def test_the_readme_tells_what_the_first_command_prints(home: Path, tmp_path: Path) -> None:
+    """What is installed decides whether risk is measured; everything else of the position's story is the same."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    shown = readme.split("<!-- transcript: watch -->")[1].split("```")[1].splitlines()
+    story = [line for line in shown if line.startswith(("00:", "  ")) and "because risk" not in line]
+    told = run(["watch", "--speed", "max", "--for", "25m", "--state-dir", str(tmp_path / "state")], home)
+
+    assert len(story) > 20
+    lines = iter(told.out.splitlines())
+    assert [line for line in story if line not in lines] == []
