@@ -1,8 +1,9 @@
 """`tpctl watch --flatten`: every managed position is closed at market, under a typed confirmation, leaving no order.
 
 Whoever holds the account's lock owns its positions. Held, each close is asked for through the journal and followed
-there until the position is flat; free, one pass takes up what a watch would guard and closes it, through the same
-reducer, guard and journal. Doing it again finds nothing to do. HALT does not stop it: it only reduces.
+there until the position is flat and no order of ours is left; free, one pass takes up what a watch would guard and
+closes it, through the same reducer, guard and journal. Doing it again finds nothing to do. HALT does not stop it: it
+only reduces.
 """
 
 import asyncio
@@ -18,9 +19,9 @@ from tpctl.cli.asking import ask_running, check_answers, is_guarded
 from tpctl.cli.runs import WatchOptions
 from tpctl.cli.telling import never_waiting
 from tpctl.cli.trail_positions import read_episodes
-from tpctl.exits.episode import Episode, Phase, Scope, State
+from tpctl.exits.episode import Episode, Scope, State
 from tpctl.exits.errors import ExitCode, NotArmedError, PartialError, UsageError
-from tpctl.exits.flatten import AT_ONCE, open_episodes
+from tpctl.exits.flatten import AT_ONCE, is_over, open_episodes
 from tpctl.exits.model import Note, NoteKind, Position, PositionKey
 from tpctl.exits.requests import CloseAll
 from tpctl.exits.units import Price, Quantity, trimmed
@@ -125,7 +126,7 @@ def _through_running(
 
 
 def _follow(reader: JournalReader, seq: int, wanted: Sequence[Episode], progress: Progress) -> int:
-    """Tell what the running watch does until all of these are flat; raises `PartialError` where it stalls."""
+    """Tell what the running watch does until all of these are over; raises `PartialError` where it stalls."""
     left, since = len(wanted), time.monotonic()
     while True:
         seq = _tell(reader, seq, progress)
@@ -141,7 +142,7 @@ def _follow(reader: JournalReader, seq: int, wanted: Sequence[Episode], progress
 
 
 def _still_open(before: Episode, now: Episode | None) -> bool:
-    return now is not None and now.generation == before.generation and now.phase is not Phase.FLAT
+    return now is not None and now.generation == before.generation and not is_over(now)
 
 
 def _tell(reader: JournalReader, seq: int, progress: Progress) -> int:
@@ -179,7 +180,10 @@ def _managed(key: PositionKey, state: State) -> bool:
 
 def _left_open(keys: Iterable[PositionKey]) -> tuple[str, str]:
     names = ", ".join(map(str, keys))
-    return f"still open: {names}", "run it again: what is closed already is left alone; stops stay meanwhile"
+    return (
+        f"still open, or orders of ours still rest: {names}",
+        "run it again: what is closed already is left alone; stops stay meanwhile",
+    )
 
 
 async def _confirm(settings: Settings, options: WatchOptions, rows: Sequence[str], *, armed: bool) -> None:

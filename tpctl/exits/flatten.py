@@ -25,10 +25,11 @@ def next_to_close(state: State) -> list[PositionKey]:
     return waiting[: max(0, room)]
 
 
+def is_over(episode: Episode) -> bool:
+    """Whether a position is closed and no order of ours is left of it."""
+    return episode.phase is Phase.FLAT and not any(order.open for order in episode.orders)
+
+
 def is_flat(state: State) -> bool:
     """Whether nothing is open any more and no order of ours is left."""
-    ended = all(
-        episode.phase is Phase.FLAT and not any(order.open for order in episode.orders)
-        for episode in state.episodes.values()
-    )
-    return ended and not state.orphans
+    return all(map(is_over, state.episodes.values())) and not state.orphans
