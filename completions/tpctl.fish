@@ -180,7 +180,7 @@ complete -c tpctl -n '__fish_seen_subcommand_from risk' -l no-input -d 'Never as
 complete -c tpctl -n '__fish_seen_subcommand_from risk' -s h -l help -d 'Show this message and exit.'
 complete -c tpctl -n __fish_use_subcommand -a metrics -d 'Say how good the exits are: hit rates with their intervals, slippage, times, profit, and what was missed.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l since -x -d 'Exits from then on: a date, a time, or 7d.'
-complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l by -x -d 'Group by, of: strategy, symbol, leg, side, hour, weekday, reason, regime, distance.'
+complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l by -x -d 'Group by, of: strategy, symbol, leg, side, hour, weekday, reason, regime, distance, arm.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l strategy -x -d 'Only this strategy; repeatable.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l symbol -x -d 'Only this symbol; repeatable.'
 complete -c tpctl -n '__fish_seen_subcommand_from metrics' -l min-attempts -x -d 'Fewer attempts are shown pale and never judged. [default: 10]'

@@ -219,7 +219,7 @@ _tpctl() {
         metrics)
             _arguments -s -S \
                 '--since=[Exits from then on\: a date, a time, or 7d.]:TIME|AGE: ' \
-                '--by=[Group by, of\: strategy, symbol, leg, side, hour, weekday, reason, regime, distance.]:LIST: ' \
+                '--by=[Group by, of\: strategy, symbol, leg, side, hour, weekday, reason, regime, distance, arm.]:LIST: ' \
                 '*--strategy=[Only this strategy; repeatable.]:STRATEGY: ' \
                 '*--symbol=[Only this symbol; repeatable.]:SYMBOL: ' \
                 '--min-attempts=[Fewer attempts are shown pale and never judged. \[default\: 10\]]:N: ' \

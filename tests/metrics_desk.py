@@ -76,6 +76,7 @@ def random_attempts(seed: int, count: int, *, prefix: str = "r", days: int = 80)
                 reason="take_profit" if hit else random.choice(["stop", "ratchet", "trail"]),
                 premature=premature,
                 missed_usd=Decimal(random.randrange(1000)) / 8 if premature else None,
+                arm=(None, "tp_v3/a", "tp_v3/b")[number % 3],
             )
         )
     return sorted(found, key=lambda attempt: (attempt.exit_time, attempt.id))

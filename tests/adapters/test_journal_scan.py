@@ -78,7 +78,7 @@ def test_open_attempts_are_the_legs_that_wait(tmp_path: Path) -> None:
         flat = PositionKey("ETHUSDT", PositionSide.LONG)
         journal.commit(Entry(START, states=(PositionRow(flat, 1, None, None),)))
     with scan_of(tmp_path) as scan:
-        assert scan.open_attempts() == (OpenAttempt("dynamic", "XRPUSDT", PositionSide.LONG, 2, 5),)
+        assert scan.open_attempts() == (OpenAttempt("dynamic", "XRPUSDT", PositionSide.LONG, 2, 5, ""),)
 
 
 @pytest.mark.parametrize("state", ["{}", '{"phase":"guarded","plan":{}}', "[]"])

@@ -39,6 +39,7 @@ GROUPS: dict[Dimension, Callable[[Attempt], str | int]] = {
     Dimension.WEEKDAY: lambda a: (a.exit_time // DAY + 3) % 7,
     Dimension.REASON: lambda a: a.reason,
     Dimension.REGIME: lambda _: "",
+    Dimension.ARM: lambda a: a.arm or "",
     Dimension.DISTANCE: lambda a: int(abs(a.target_price - a.entry_price) / a.entry_price * 200),
 }
 

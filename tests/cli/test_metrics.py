@@ -370,6 +370,10 @@ def test_the_arms_of_an_experiment_are_compared_as_they_were_drawn(shell: Shell)
     assert (compare["a"]["positions"], compare["b"]["positions"]) == (200, 200)
     assert compare["draw"] == {"share_a": "0.5", "share_b": "0.5", "p": "1", "broken": False}
     assert {row["name"]: row["b"] for row in compare["figures"]}["mean_r"] == "1.5"
+    by_arm = {row["arm"]: (row["tp_attempts"], row["tp_hit_rate"]) for row in shell.json("--by", "arm")["records"]}
+    assert by_arm == {"tp-v3/dynamic": (200, "1"), "tp-v3/static": (200, "0.5")}
+    both = shell.json("--by", "arm,strategy")["records"]
+    assert {(row["arm"], row["strategy_id"]): row["tp_attempts"] for row in both}["tp-v3/dynamic", "static"] == 67
     assert shell("--compare", "tp-v3/static", "tp-v3/dynamc") == ExitCode.INPUTS
     assert shell.err.splitlines()[-1] == "hint: did you mean 'tp-v3/dynamic'?"
     assert shell("--compare", "tp-v3/static", "dynamic") == ExitCode.USAGE

@@ -41,13 +41,17 @@ class Hindsight:
 
 @dataclass(frozen=True, slots=True)
 class OpenAttempt:
-    """A take-profit that is still waited for: it has no outcome, which is not the same as a miss."""
+    """A take-profit that is still waited for: it has no outcome, which is not the same as a miss.
+
+    `arm` is `experiment/arm`, empty where its policy was not drawn.
+    """
 
     strategy_id: str
     symbol: str
     side: PositionSide
     leg: int
     since: Millis
+    arm: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,8 +348,9 @@ def _waiting(key: PositionKey, state: dict[str, Any]) -> list[OpenAttempt]:
     """Return the legs of a stored position that wait for their target."""
     if state["phase"] == "flat" or state["plan"] is None:
         return []
+    policy, since, arm = state["plan"]["policy"], state["opened_at"], state.get("arm") or ""
     return [
-        OpenAttempt(state["plan"]["policy"], key.symbol, key.side, leg["number"], state["opened_at"])
+        OpenAttempt(policy, key.symbol, key.side, leg["number"], since, arm)
         for leg in state["legs"]
         if leg["status"] == "waiting" and not leg.get("recorded", False)
     ]

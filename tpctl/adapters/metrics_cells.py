@@ -17,25 +17,27 @@ SIDES = (PositionSide.LONG, PositionSide.SHORT)
 _HOUR_MS = 3_600_000
 _INT64 = 2**63
 _ROW_BITS = 40
+# More names than an index holds.
+_NAMES = 1 << 30
 
 CellKey = tuple[str, int, int, int, int]
 
 ROW_COLUMNS = (
-    "strategy, symbol, side, leg, reason, regime, distance, entry_at, exit_at, hit, slip, profit, r, risk,"
+    "strategy, symbol, side, leg, reason, regime, distance, arm, entry_at, exit_at, hit, slip, profit, r, risk,"
     " share, roi, premature, missed"
 )
 
 
 def cell_keys(place: Sequence[int], at: Millis, took: Millis) -> tuple[CellKey, ...]:
-    """Return the cells an attempt is counted in; `place` is strategy, symbol, side, leg, reason, regime, distance."""
-    strategy, symbol, side, leg, reason, regime, distance = place
+    """Return the cells an attempt is counted in; `place` is the columns until the times, in their order."""
+    strategy, symbol, side, leg, reason, regime, distance, arm = place
     month = month_of(at)
     return (
         ("all", strategy, symbol, 0, month),
         ("parts", strategy, symbol, pack(side, leg, reason), month),
         ("hour", strategy, symbol, hour_of(at), month),
         ("weekday", strategy, symbol, weekday_of(at), month),
-        ("regime", strategy, symbol, regime, month),
+        ("drawn", strategy, symbol, pack_drawn(regime, arm), month),
         ("distance", strategy, symbol, distance, month),
         ("age", strategy, symbol, band(took), month),
     )
@@ -51,6 +53,17 @@ def unpack(value: int) -> tuple[int, int, int]:
     rest, side = divmod(value, 2)
     reason, leg = divmod(rest, 100_000)
     return side, leg, reason
+
+
+def pack_drawn(regime: int, arm: int) -> int:
+    """Return the names of a regime and an arm as one number."""
+    return arm * _NAMES + regime
+
+
+def unpack_drawn(value: int) -> tuple[int, int]:
+    """Return regime and arm from their one number."""
+    arm, regime = divmod(value, _NAMES)
+    return regime, arm
 
 
 def hour_of(at: Millis) -> int:

@@ -24,7 +24,7 @@ from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
-VERSION = 5
+VERSION = 6
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
 _BUSY_S = 2.0
@@ -40,10 +40,11 @@ CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE ids (id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE rows (n INTEGER PRIMARY KEY, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL,
     leg INTEGER NOT NULL, reason INTEGER NOT NULL, regime INTEGER NOT NULL, distance INTEGER NOT NULL,
-    entry_at INTEGER NOT NULL, exit_at INTEGER NOT NULL, hit INTEGER NOT NULL, slip, profit NOT NULL, r, risk,
-    share NOT NULL, roi, premature INTEGER, missed);
+    arm INTEGER NOT NULL, entry_at INTEGER NOT NULL, exit_at INTEGER NOT NULL, hit INTEGER NOT NULL, slip,
+    profit NOT NULL, r, risk, share NOT NULL, roi, premature INTEGER, missed);
 CREATE INDEX rows_by_exit ON rows (exit_at);
 CREATE INDEX rows_by_slip ON rows (slip, exit_at, strategy, symbol) WHERE hit = 1;
+CREATE INDEX rows_by_arm ON rows (arm) WHERE arm > 0;
 CREATE TABLE cells (cube TEXT NOT NULL, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, value INTEGER NOT NULL,
     month INTEGER NOT NULL, sums TEXT NOT NULL, PRIMARY KEY (cube, strategy, symbol, value, month)) WITHOUT ROWID;
 CREATE TABLE regimes (source INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL, at INTEGER NOT NULL,
@@ -64,7 +65,6 @@ CREATE TABLE excursions (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol I
 CREATE TABLE delays (source INTEGER NOT NULL, seq INTEGER NOT NULL, stage INTEGER NOT NULL, symbol INTEGER NOT NULL,
     at INTEGER NOT NULL, policy INTEGER NOT NULL, ms INTEGER NOT NULL, PRIMARY KEY (source, seq, stage)) WITHOUT ROWID;
 CREATE INDEX delays_by_ms ON delays (stage, ms);
-CREATE TABLE armed (n INTEGER PRIMARY KEY, arm INTEGER NOT NULL);
 CREATE TABLE arms (arm INTEGER PRIMARY KEY, share TEXT NOT NULL);
 """
 _STORY = (
@@ -276,7 +276,7 @@ class MetricsIndex:
                 for number, attempt in found
                 if (taken := self._take_attempt(source, number, attempt, merging=merging)) is not None
             ]
-            self.db.executemany(f"INSERT INTO rows VALUES ({', '.join('?' * 19)})", values)  # noqa: S608 - question marks only
+            self.db.executemany(f"INSERT INTO rows VALUES ({', '.join('?' * 20)})", values)  # noqa: S608 - question marks only
             row = found[-1][0]
             done += len(found)
             if done >= _BATCH:
@@ -301,6 +301,7 @@ class MetricsIndex:
             self._name(attempt.reason),
             plan.regime if attempt.regime is None else self._name(attempt.regime),
             int(away * DISTANCE_BANDS),
+            self._name(attempt.arm or ""),
         )
         row = (
             *place,
@@ -312,8 +313,6 @@ class MetricsIndex:
         if merging and not self.db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (attempt.id, n)).rowcount:
             self._compare(attempt.id, row)
             return None
-        if attempt.arm is not None:
-            self.db.execute("INSERT INTO armed VALUES (?, ?)", (n, self._name(attempt.arm)))
         self._count(place, measured)
         return (n, *row)
 
@@ -360,10 +359,10 @@ class MetricsIndex:
         if not changed:
             return
         row = self.db.execute(f"SELECT {ROW_COLUMNS} FROM rows WHERE n = ?", (n,)).fetchone()  # noqa: S608 - own names
-        put_verdict(self.db, n, (row[1], row[8], row[0]), verdict)
+        put_verdict(self.db, n, (row[1], row[9], row[0]), verdict)
         tally = Tally()
         tally.add_verdict(verdict.premature, missed)
-        for key in cell_keys(row[:7], row[8], row[8] - row[7]):
+        for key in cell_keys(row[:8], row[9], row[9] - row[8]):
             join(self._cell(key), tally.numbers())
 
     def _count(self, place: tuple[int, ...], measured: Measured) -> None:

@@ -19,6 +19,7 @@ from tpctl.adapters.metrics_cells import (
     numbered,
     row_of,
     unpack,
+    unpack_drawn,
     weekday_of,
 )
 from tpctl.adapters.metrics_index import MetricsIndex
@@ -33,7 +34,8 @@ _CUBES: Mapping[Dimension, str] = {
     Dimension.REASON: "parts",
     Dimension.HOUR: "hour",
     Dimension.WEEKDAY: "weekday",
-    Dimension.REGIME: "regime",
+    Dimension.REGIME: "drawn",
+    Dimension.ARM: "drawn",
     Dimension.DISTANCE: "distance",
 }
 # Dimensions whose stored value is the group itself.
@@ -211,6 +213,8 @@ class MetricsQuery:
         if _CUBES[dimension] == "parts":
             side, leg, reason = unpack(value)
             value = {Dimension.SIDE: side, Dimension.LEG: leg, Dimension.REASON: reason}[dimension]
+        elif dimension in {Dimension.REGIME, Dimension.ARM}:
+            value = unpack_drawn(value)[dimension is Dimension.ARM]
         return self._named(dimension, value)
 
     def _named(self, dimension: Dimension, value: int) -> str | int:
@@ -326,10 +330,10 @@ class MetricsQuery:
         where, parameters = self._where(chosen)
         rows = self._db.execute(
             _select(
-                "strategy, symbol, side, leg, reason, regime, distance, exit_at / 3600000 % 24,"
+                "strategy, symbol, side, leg, reason, regime, distance, arm, exit_at / 3600000 % 24,"
                 " (exit_at / 86400000 + 3) % 7, (exit_at - ?) / ?, count(*), sum(hit) FROM rows",
                 where,
-                f"GROUP BY {', '.join(str(_TREND[name] + 1) for name in by) or '1'}, 10",
+                f"GROUP BY {', '.join(str(_TREND[name] + 1) for name in by) or '1'}, 11",
             ),
             (start, width, *parameters),
         )
@@ -337,8 +341,8 @@ class MetricsQuery:
         for row in rows:
             group = tuple(self._named(name, row[_TREND[name]]) for name in by)
             buckets = found.setdefault(group, {})
-            count, hits = buckets.get(row[9], (0, 0))
-            buckets[row[9]] = (count + row[10], hits + row[11])
+            count, hits = buckets.get(row[10], (0, 0))
+            buckets[row[10]] = (count + row[11], hits + row[12])
         return found
 
     def equity(self, chosen: Selection, points: int = 400) -> list[tuple[Millis, Money]]:
@@ -364,15 +368,14 @@ class MetricsQuery:
         With `arms` only those that were drawn into one of them, and the strategy of a unit is its arm.
         """
         where, parameters = self._where(chosen)
-        kind, source = "strategy", "rows"
+        kind = "arm" if arms else "strategy"
         if arms:
-            kind, source = "arm", "armed JOIN rows USING (n)"
-            where += f" AND arm IN ({','.join('?' * len(arms))})"
+            where += f" AND arm > 0 AND arm IN ({','.join('?' * len(arms))})"
             parameters += [self._numbers.get(name, -1) for name in arms]
         rows = self._db.execute(
             _select(
                 f"max(exit_at), {kind}, count(*), sum(hit), group_concat(profit), group_concat(risk), count(risk)"
-                f" FROM {source}",
+                " FROM rows",
                 where,
                 f"GROUP BY {kind}, symbol, side, entry_at ORDER BY max(exit_at), min(n)",
             ),
@@ -465,7 +468,7 @@ class MetricsQuery:
 
 
 def _age(row: tuple[Any, ...]) -> int:
-    return band(row[8] - row[7])
+    return band(row[9] - row[8])
 
 
 # How a row tells its value of each dimension.
@@ -477,8 +480,9 @@ _READERS: Mapping[Dimension, Callable[[tuple[Any, ...]], int]] = {
     Dimension.REASON: itemgetter(4),
     Dimension.REGIME: itemgetter(5),
     Dimension.DISTANCE: itemgetter(6),
-    Dimension.HOUR: lambda row: hour_of(row[8]),
-    Dimension.WEEKDAY: lambda row: weekday_of(row[8]),
+    Dimension.ARM: itemgetter(7),
+    Dimension.HOUR: lambda row: hour_of(row[9]),
+    Dimension.WEEKDAY: lambda row: weekday_of(row[9]),
 }
 _TREND = {
     Dimension.STRATEGY: 0,
@@ -488,8 +492,9 @@ _TREND = {
     Dimension.REASON: 4,
     Dimension.REGIME: 5,
     Dimension.DISTANCE: 6,
-    Dimension.HOUR: 7,
-    Dimension.WEEKDAY: 8,
+    Dimension.ARM: 7,
+    Dimension.HOUR: 8,
+    Dimension.WEEKDAY: 9,
 }
 
 
@@ -499,12 +504,12 @@ def _select(what: str, condition: str, tail: str = "") -> str:
 
 
 def _measured(row: tuple[Any, ...]) -> Measured:
-    slip, profit, r, risk, share, roi, premature, missed = (None if value is None else int(value) for value in row[10:])
+    slip, profit, r, risk, share, roi, premature, missed = (None if value is None else int(value) for value in row[11:])
     return Measured(
-        at=row[8],
-        hit=bool(row[9]),
+        at=row[9],
+        hit=bool(row[10]),
         slip=slip,
-        took=row[8] - row[7],
+        took=row[9] - row[8],
         profit=profit or 0,
         r=r,
         risk=risk,

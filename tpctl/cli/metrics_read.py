@@ -31,7 +31,7 @@ from tpctl.views.metrics_report import FIELDS, NOT_IN_FILE, MetricsReport, Rest,
 # Attempts an index has to take in before it is worth a word on a terminal.
 _TOLD_FROM = 50_000
 _TREND_BUCKETS = 16
-_OPEN_BY = frozenset({Dimension.STRATEGY, Dimension.SYMBOL, Dimension.LEG, Dimension.SIDE})
+_OPEN_BY = frozenset({Dimension.STRATEGY, Dimension.SYMBOL, Dimension.LEG, Dimension.SIDE, Dimension.ARM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +217,7 @@ def _waiting_by(
             Dimension.SYMBOL: attempt.symbol,
             Dimension.LEG: attempt.leg,
             Dimension.SIDE: attempt.side.value,
+            Dimension.ARM: attempt.arm,
         }
         group = tuple(values[name] for name in by)
         counts[group] = counts.get(group, 0) + 1

@@ -32,7 +32,8 @@ class Dimension(StrEnum):
     """What attempts can be grouped by.
 
     Hour and weekday (0 is Monday) are those of the exit, UTC; regime is the one the first plan was made under; distance
-    is that of the target from the entry, in bands of half a percent.
+    is that of the target from the entry, in bands of half a percent; arm is `experiment/arm`, empty where none
+    was drawn.
     """
 
     STRATEGY = "strategy"
@@ -44,6 +45,7 @@ class Dimension(StrEnum):
     REASON = "reason"
     REGIME = "regime"
     DISTANCE = "distance"
+    ARM = "arm"
 
 
 @dataclass(frozen=True, slots=True)

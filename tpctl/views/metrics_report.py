@@ -61,6 +61,8 @@ _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 _GROUP_KEYS = {Dimension.STRATEGY: "strategy_id", Dimension.SIDE: "position_side"}
 
+_GIVEN = frozenset({Dimension.STRATEGY, Dimension.SYMBOL, Dimension.ARM})
+
 _NO_HITS = frozenset(
     {
         *("avg_slippage_pct", "max_slippage_pct", "mean_signed_slippage_pct", "avg_tp_profit_usd"),
@@ -193,7 +195,9 @@ def shown_group(dimension: Dimension, value: str | int) -> str:
         return f"TP{value}"
     if dimension is Dimension.DISTANCE:
         return f"{Decimal(value) / 2}%"
-    return str(value).replace("_", "-") or "n/a"
+    text = str(value) or "n/a"
+    # Names that somebody gave stand as they were given.
+    return text if dimension in _GIVEN else text.replace("_", "-")
 
 
 def group_key(dimension: Dimension) -> str:
