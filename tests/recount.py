@@ -196,6 +196,7 @@ class Recount:
     def excursions(self, closes: list[dict[str, Any]]) -> dict[str, Any]:
         """Return how far positions went, and what of it was kept."""
         kept: dict[str, list[Fraction]] = defaultdict(list)
+        taken: list[tuple[Fraction, Fraction]] = []
         for note in closes:
             data, side = note["data"], sign(note["key"]["side"])
             entry, left = Fraction(money(data["entry"]) or 0), money(data["average_exit"])
@@ -211,7 +212,12 @@ class Recount:
                 kept["mae_r"].append(down / abs(entry - stop))
             if up:
                 kept["capture_ratio"].append(side * (left - entry) / up)
-        return {name: spread(kept[name]) for name in ("mfe", "mae", "mfe_r", "mae_r", "capture_ratio")}
+                size = Fraction(money(data["quantity"]) or 0)
+                taken.append((side * (left - entry) * size, up * size))
+        got, offered = (sum(part, Fraction()) for part in zip(*taken, strict=True))
+        total = {"count": len(taken), "taken_usd": got, "offered_usd": offered, "ratio": got / offered}
+        found: dict[str, Any] = {name: spread(kept[name]) for name in ("mfe", "mae", "mfe_r", "mae_r", "capture_ratio")}
+        return found | {"capture_total": total}
 
     def latency(self) -> dict[str, Any]:
         """Return how long orders took by stage."""

@@ -20,7 +20,7 @@ from tpctl.adapters.journal_scan import JournalScan
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_cells import month_of, month_start
 from tpctl.adapters.metrics_index import MetricsIndex
-from tpctl.adapters.metrics_positions import Excursions, delays, excursions
+from tpctl.adapters.metrics_positions import Captured, Excursions, delays, excursions
 from tpctl.adapters.metrics_query import MetricsQuery, Selection, Spread
 from tpctl.adapters.metrics_store import drop_index, open_index
 from tpctl.exits.errors import StateFileError
@@ -183,6 +183,8 @@ def test_excursions_are_of_the_marks_and_the_capture_of_the_best_of_them(tmp_pat
     assert found.capture is not None
     # 0.02 of 0.04, -0.04 of 0.04, 0.06 of 0.06.
     assert (found.capture.quantiles[0], found.capture.largest) == (Decimal("0.5"), 1)
+    # 2 - 4 + 6 USD of 4 + 4 + 6 USD.
+    assert found.captured == Captured(3, Decimal(4), Decimal(14))
     assert {name: (s.count, s.largest) for name, s in stages.items()} == {
         "sent": (3, 2),
         "acknowledged": (3, 20),

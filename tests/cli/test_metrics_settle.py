@@ -96,6 +96,7 @@ def test_a_closed_position_is_settled_on_recorded_candles_and_shown(
     assert (others["no_exit"], others["clairvoyant"]) == ("40", "539.75")
     assert data["regret"]["total"] == "539.75"
     assert data["capture_ratio"]["p50"] == "-4"
+    assert data["capture_total"]["ratio"] == "-4"
     metrics(state)
     out = capsys.readouterr().out
     assert "instead      no exit        +40.00 USD, mean +1.00 R, of 1 positions" in out

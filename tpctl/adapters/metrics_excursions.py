@@ -31,13 +31,16 @@ def put_excursions(
     up, down = max(ZERO, sign * (best - entry)), max(ZERO, sign * (entry - worst))
     risk = abs(entry - first_stop) if first_stop is not None else ZERO
     moved = sign * (left - entry) if isinstance(left, Decimal) else None
+    size = data.get("quantity")
+    sized = size if isinstance(size, Decimal) and moved is not None and up else None
     values = (
         *(up / entry, down / entry),
         *(up / risk if risk else None, down / risk if risk else None),
         None if moved is None or not up else moved / up,
+        *(None if sized is None or move is None else move * sized for move in (moved, up)),
     )
     row = (*place, *(None if value is None else fit(to_pico(value)) for value in values))
-    db.execute("INSERT INTO excursions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    db.execute("INSERT INTO excursions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def put_delays(db: sqlite3.Connection, place: tuple[int, int, int, int, int], note: Note) -> None:

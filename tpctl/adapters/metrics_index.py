@@ -61,7 +61,8 @@ CREATE TABLE stops (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGE
 CREATE TABLE moves (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
     policy INTEGER NOT NULL, cause INTEGER NOT NULL, PRIMARY KEY (source, seq)) WITHOUT ROWID;
 CREATE TABLE excursions (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
-    policy INTEGER NOT NULL, mfe, mae, mfe_r, mae_r, capture, PRIMARY KEY (source, seq)) WITHOUT ROWID;
+    policy INTEGER NOT NULL, mfe, mae, mfe_r, mae_r, capture, taken, offered,
+    PRIMARY KEY (source, seq)) WITHOUT ROWID;
 CREATE TABLE delays (source INTEGER NOT NULL, seq INTEGER NOT NULL, stage INTEGER NOT NULL, symbol INTEGER NOT NULL,
     at INTEGER NOT NULL, policy INTEGER NOT NULL, ms INTEGER NOT NULL, PRIMARY KEY (source, seq, stage)) WITHOUT ROWID;
 CREATE INDEX delays_by_ms ON delays (stage, ms);

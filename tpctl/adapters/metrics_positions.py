@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from tpctl.adapters.metrics_excursions import STAGES
 from tpctl.adapters.metrics_query import MetricsQuery, Selection, Spread
 from tpctl.exits.settlement import ALTERNATIVES, HORIZONS
+from tpctl.exits.units import Money
 
 _MEASURES = ("mfe", "mae", "mfe_r", "mae_r", "capture")
 
@@ -15,7 +17,8 @@ class Excursions:
     """How far positions went and what was kept of it; None where no position has it on record.
 
     `mfe` and `mae` are shares of the entry, `mfe_r` and `mae_r` in units of the first stop's distance. `capture` is the
-    move that was realised over the most favourable one.
+    move that was realised over the most favourable one. Its mean is ruled by positions that hardly moved; `captured`
+    weighs each position by what it was offered.
     """
 
     mfe: Spread | None
@@ -23,6 +26,21 @@ class Excursions:
     mfe_r: Spread | None
     mae_r: Spread | None
     capture: Spread | None
+    captured: "Captured | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What positions that were ever in profit took together, and what their best marks offered: USD before fees."""
+
+    count: int
+    taken: Money
+    offered: Money
+
+    @property
+    def share(self) -> Decimal:
+        """What was taken over what was offered."""
+        return self.taken / self.offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +103,17 @@ def _early(query: MetricsQuery, chosen: Selection, minutes: int) -> Early:
 
 def excursions(query: MetricsQuery, chosen: Selection) -> Excursions:
     """Return the excursions of the positions that closed."""
-    return Excursions(*(query.spread("excursions", name, chosen, f"{name} IS NOT NULL") for name in _MEASURES))
+    spreads = [query.spread("excursions", name, chosen, f"{name} IS NOT NULL") for name in _MEASURES]
+    mfe, mae, mfe_r, mae_r, capture = spreads
+    return Excursions(mfe, mae, mfe_r, mae_r, capture, _captured(query, chosen))
+
+
+def _captured(query: MetricsQuery, chosen: Selection) -> Captured | None:
+    count = query.count("excursions", chosen, "offered IS NOT NULL")
+    if not count:
+        return None
+    taken, offered = (query.total("excursions", name, chosen, "offered IS NOT NULL") for name in ("taken", "offered"))
+    return Captured(count, taken, offered)
 
 
 def delays(query: MetricsQuery, chosen: Selection) -> Mapping[str, Spread]:

@@ -40,6 +40,7 @@ _CUBES: Mapping[Dimension, str] = {
 }
 # Dimensions whose stored value is the group itself.
 _NUMBERED = frozenset({Dimension.LEG, Dimension.HOUR, Dimension.WEEKDAY, Dimension.DISTANCE})
+_HALF = 10**9
 QUANTILES = (Decimal("0.5"), Decimal("0.9"), Decimal("0.99"))
 
 Group = tuple[str | int, ...]
@@ -276,6 +277,25 @@ class MetricsQuery:
         """Return how many rows of such a table are selected."""
         where, parameters = self._where(chosen, strategy="policy", at="at")
         return self._count(table, f"{condition} AND {where}", parameters)
+
+    def total(self, table: str, column: str, chosen: Selection, condition: str) -> Decimal:
+        """Return the exact sum of the selected values of a column of such a table; zero of none."""
+        where, parameters = self._where(chosen, strategy="policy", at="at")
+        return from_pico(self._sum(table, column, f"{condition} AND {where}", parameters))
+
+    def _sum(self, table: str, column: str, condition: str, parameters: list[int]) -> int:
+        # In two parts, because the sum of numbers that fit may not; what does not fit itself is text.
+        high, low = self._db.execute(
+            _select(
+                f"coalesce(sum({column} / {_HALF}), 0), coalesce(sum({column} % {_HALF}), 0) FROM {table}",
+                f"typeof({column}) = 'integer' AND {condition}",
+            ),
+            parameters,
+        ).fetchone()
+        beyond = self._db.execute(
+            _select(f"{column} FROM {table}", f"typeof({column}) = 'text' AND {condition}"), parameters
+        )
+        return int(high) * _HALF + int(low) + sum(int(value) for (value,) in beyond)
 
     def naked_ms(self, chosen: Selection) -> tuple[int, int, int, int] | None:
         """Return how long closed positions were without a live stop: how many, p50, p99 and the longest."""

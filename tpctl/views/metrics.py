@@ -181,11 +181,13 @@ def _course_lines(rest: Rest) -> list[str]:
         if course.mfe_r is not None and course.mae_r is not None:
             text += f" ({course.mfe_r.mean:+.2f} R and {-course.mae_r.mean:+.2f} R)"
         lines.append(f"excursions   {text}")
-    if course.capture is not None:
-        capture = course.capture
-        lines.append(
-            f"captured     p50 {capture.quantiles[0]:.0%} of the best move, of {capture.count} positions that had one"
-        )
+    capture, captured = course.capture, course.captured
+    if capture is not None:
+        single = f"p50 {capture.quantiles[0]:.0%} of its best move, of {capture.count} positions that had one"
+        if captured is not None:
+            amounts = f"{captured.taken:+,.2f} of {captured.offered:,.2f} USD before fees"
+            lines.append(f"captured     {captured.share:.1%} of all best moves together, {amounts}")
+        lines.append(f"{'captured' if captured is None else '':<12} a position {single}")
     if rest.latency_ms:
         stages = "; ".join(
             f"{stage} p50 {spread.quantiles[0]} ms, p99 {spread.quantiles[2]} ms, longest {spread.largest} ms"

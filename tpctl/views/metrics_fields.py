@@ -110,7 +110,8 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
 
     rest = report.rest
     found = hindsight_fields(rest if isinstance(rest, Unavailable) else rest.hindsight)
-    names = ("naked_ms", "slippage", "positions", "stop_moves", "hit_probability", *_EXCURSIONS, "latency_ms")
+    names = ("naked_ms", "slippage", "positions", "stop_moves", "hit_probability", *_EXCURSIONS, "capture_total")
+    names += ("latency_ms",)
     if isinstance(rest, Unavailable):
         for name in names:
             put(found, name, rest)
@@ -140,6 +141,12 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
     for name, (attribute, reason) in _EXCURSIONS.items():
         spread: Spread | None = getattr(rest.excursions, attribute)
         put(found, name, Unavailable(reason) if spread is None else spread_fields(spread))
+    captured = rest.excursions.captured
+    if captured is None:
+        put(found, "capture_total", Unavailable(_EXCURSIONS["capture_ratio"][1]))
+    else:
+        figures = {"taken_usd": captured.taken, "offered_usd": captured.offered, "ratio": captured.share}
+        found["capture_total"] = {"count": captured.count, **{name: trimmed(value) for name, value in figures.items()}}
     if rest.latency_ms:
         found["latency_ms"] = {stage: _whole_fields(spread) for stage, spread in rest.latency_ms.items()}
     else:

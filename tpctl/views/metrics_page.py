@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 from html import escape
 
+from tpctl.adapters.metrics_positions import Captured
 from tpctl.adapters.metrics_query import Closed, Spread
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Tally
@@ -223,7 +224,16 @@ def _course(report: MetricsReport) -> str:
         )
     ]
     rows += [_spread_row(f"order {stage}, ms", spread, _whole) for stage, spread in rest.latency_ms.items()]
-    return section("While they were held", _spreads(rows, "positions or orders"))
+    words = "" if course.captured is None else f'<p class="faint">{_captured_words(course.captured)}</p>'
+    return section("While they were held", _spreads(rows, "positions or orders") + words)
+
+
+def _captured_words(captured: Captured) -> str:
+    return (
+        f"Together {captured.count} positions took {captured.taken:+,.2f} of the {captured.offered:,.2f} USD their best"
+        f" marks offered, {captured.share:.1%}, before fees. The mean of single shares says less: positions that hardly"
+        " moved rule it."
+    )
 
 
 def _hindsight(report: MetricsReport) -> str:
