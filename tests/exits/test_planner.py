@@ -873,6 +873,60 @@ def test_any_plan_is_ordered_on_grid_whole_and_short_of_liquidation(wanted: Plan
         assert "reward_risk_short" in warned(plan)
 
 
+@settings(max_examples=300)
+@given(requests(), st.decimals("0.05", "10", places=2), st.none() | st.sampled_from(["0.5", "1.5", "3"]))
+def test_no_suggestion_moves_a_stop_away_or_grows_what_is_closed(
+    wanted: PlanRequest, multiple: Decimal, least: str | None
+) -> None:
+    asked = replace(wanted, min_reward_risk=None if least is None else Decimal(least))
+    own = attempt(replace(asked, context=replace(asked.context, suggestion=NOTHING)))
+    blended = attempt(replace(asked, context=replace(asked.context, suggestion=suggested(multiple))))
+    if isinstance(own, InputsError) or isinstance(blended, InputsError):
+        assert type(own) is type(blended)
+        return
+
+    sign = wanted.key.side.sign
+    assert sign * (blended.stop - own.stop) >= 0
+    assert sign * (blended.backstop - own.backstop) >= 0
+    assert blended.stop_distance <= own.stop_distance
+    assert blended.quantity == own.quantity
+    if own.trail is not None and blended.trail is not None:
+        assert blended.trail.callback <= own.trail.callback
+        assert blended.trail.activation <= own.trail.activation
+    # Levels may merge where a suggestion draws them together; together they close what they did, at most all of it.
+    assert sum((leg.quantity for leg in blended.legs), Decimal(0)) <= own.quantity
+
+
+def test_a_stop_tightened_for_reward_stays_where_it_is_when_targets_are_lifted() -> None:
+    own = plan_exits(request(), RULES)
+    lifted = plan_exits(request(context=context(suggestion=suggested(2))), RULES)
+
+    assert "reward_risk" in codes(own)
+    assert (lifted.stop, lifted.stop_distance, lifted.backstop) == (own.stop, own.stop_distance, own.backstop)
+    assert lifted.reward_risk > own.reward_risk
+    (kept,) = [reason for reason in lifted.reasons if reason.code == "stop_kept"]
+    assert kept.after == str(own.stop)
+
+
+def test_a_target_lifted_by_a_suggestion_widens_neither_its_stop_nor_its_trail() -> None:
+    known = {"leverage": Decimal(3), "wallet": Decimal(900), "volatility": NOTHING, "confidence": Decimal("0.9")}
+    own = plan_exits(request(policy=Policy.TARGET, context=context(**known)), RULES)
+    lifted = plan_exits(request(policy=Policy.TARGET, context=context(**known, suggestion=suggested(2))), RULES)
+
+    assert lifted.legs[0].distance > own.legs[0].distance
+    assert (lifted.stop, lifted.trail) == (own.stop, own.trail)
+
+
+def test_a_suggestion_that_leaves_no_plan_is_left_out() -> None:
+    asked = {"min_reward_risk": Decimal("1.5"), "stop": pct("0.8")}
+    own = plan_exits(request(**asked), RULES)
+    kept = plan_exits(request(**asked, context=context(suggestion=suggested(Decimal("0.1")))), RULES)
+
+    assert (distances(kept), kept.stop) == (distances(own), own.stop)
+    (reason,) = [reason for reason in kept.reasons if reason.code == "no_blend"]
+    assert "with what ab12cd34ef56 suggests, reward:risk of" in reason.text
+
+
 @settings(max_examples=100)
 @given(requests())
 def test_a_short_is_the_mirror_of_a_long(wanted: PlanRequest) -> None:

@@ -5,10 +5,13 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from market_walks import walk
 
 from tpctl.exits.errors import InputsError
 from tpctl.learn.costs import Costs, Slippage
+from tpctl.learn.environment import synthetic_episodes
 from tpctl.learn.episodes import EpisodeRules, Episodes, sample_episodes
 from tpctl.learn.play import Player
 from tpctl.learn.replay import Outcomes
@@ -109,6 +112,31 @@ def test_terms_hold_the_plans_of_all_positions(episodes):
     terms = base_terms(episodes, CONFIG)
 
     assert len(terms.stop) == len(episodes)
+
+
+@given(multiple=st.floats(0.01, 10.0), exits=st.sampled_from(["dynamic", "static"]), wide=st.floats(0.005, 0.2))
+def test_a_zone_moves_targets_and_never_the_stop_away(multiple, exits, wide):
+    few = synthetic_episodes(5, 40)
+    few = replace(few, stop=np.full(len(few), wide))
+    config = replace(CONFIG, exits=exits)
+    asis = base_terms(few, config)
+    # As a plan blends it.
+    blended = base_terms(few, config, np.full(len(few), 0.6 + 0.4 * multiple))
+
+    assert (blended.stop >= asis.stop).all()
+    assert (blended.sizes == asis.sizes).all()
+    assert (multiple < 1.0) or (blended.targets >= asis.targets).all()
+    assert (multiple > 1.0) or (blended.targets <= asis.targets).all()
+
+
+def test_a_stop_that_reward_and_risk_tightened_stays_where_it_is_when_a_zone_lifts_the_targets():
+    few = synthetic_episodes(5, 40)
+    few = replace(few, stop=np.full(len(few), 0.04))
+    asis, lifted = base_terms(few, CONFIG), base_terms(few, CONFIG, np.full(len(few), 1.4))
+
+    assert (asis.stop > np.floor(asis.entry * (1.0 - 0.039 * few.side))).all()
+    assert (lifted.stop == asis.stop).all()
+    assert (lifted.targets > asis.targets).all()
 
 
 @pytest.mark.skipif(find_spec("stable_baselines3") is not None, reason="the challenger is installed")

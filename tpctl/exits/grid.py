@@ -11,7 +11,7 @@ from decimal import Context, Decimal
 from tpctl.exits.allocate import allocate
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import Instrument
-from tpctl.exits.model import Leg, PositionKey, Reason, Trail
+from tpctl.exits.model import Leg, Plan, PositionKey, Reason, Trail
 from tpctl.exits.quantize import Direction, check_price, market_limits, round_stop, round_tp, snap
 from tpctl.exits.rules import StopRules
 from tpctl.exits.stages import Sketch
@@ -19,6 +19,7 @@ from tpctl.exits.stops import LiquidationRoom, backstop_distance, breakeven
 from tpctl.exits.units import ONE, ZERO, Price, Quantity, Ratio, plain, trimmed
 
 _STAGE = "quantize"
+_CROSSED = "stop_crossed"
 
 
 # A distance that came out of a division carries an error in its 28th digit; a price that is on a tick must not be taken
@@ -51,6 +52,10 @@ class Site:
     def loss_price(self, distance: Ratio) -> Price:
         """Return the price `distance` against the position, off the grid."""
         return _settled(self.entry * (ONE - self.sign * distance.fraction))
+
+    def tighter(self, one: Price, other: Price) -> Price:
+        """Return the one of two stops that lies nearer to profit."""
+        return max(one, other, key=lambda level: self.sign * level)
 
     def stop_tick(self, price: Price) -> Price:
         """Return a stop price on the tick toward entry."""
@@ -167,11 +172,13 @@ def place_stop(
     reward_risk: Decimal,
     mark: Price | None,
     anchor_at_mark: bool,
+    own: Plan | None,
 ) -> PlacedStop:
     """Return stop and backstop on the grid, and the reward:risk of what will really be placed.
 
-    `reward_risk` is reached to the tick, not only before rounding. Raises `InputsError` where no tick is left for a
-    stop between entry and its share of the distance to liquidation.
+    `reward_risk` is reached to the tick, not only before rounding. Neither lies farther than that of `own`, the plan
+    without a learned policy's suggestion. Raises `InputsError` where no tick is left for a stop between entry and its
+    share of the distance to liquidation.
     """
     limit = None if room.distance is None else room.distance.scaled(rules.liquidation_share)
     stop = _stop_tick(sketch, site, limit)
@@ -184,6 +191,9 @@ def place_stop(
     backstop = site.stop_tick(site.loss_price(distance))
     if site.sign * (backstop - stop) > 0:
         backstop = stop
+    if own is not None:
+        stop = _no_farther(sketch, site, stop, own)
+        backstop, distance = site.tighter(backstop, own.backstop), min(distance, own.backstop_distance)
     return PlacedStop(stop, site.placeable(backstop, "backstop"), distance, _reward_risk(site, legs, trail, stop))
 
 
@@ -225,9 +235,22 @@ def _reach_on_grid(
     return tighter
 
 
+def _no_farther(sketch: Sketch, site: Site, stop: Price, own: Plan) -> Price:
+    """Return the tighter of a stop and the one the plan has without the policy's suggestion."""
+    if site.sign * (own.stop - stop) > 0:
+        text = "a policy's suggestion moves no stop away: it stays where it lies without it"
+        reason = Reason("stop", "stop_kept", text, plain(stop), plain(own.stop))
+        sketch.reasons.append(reason)
+        sketch.warnings = [one for one in sketch.warnings if one.code != _CROSSED]
+        sketch.warnings.extend(one for one in own.warnings if one.code == _CROSSED)
+        stop = own.stop
+    sketch.stop = min(sketch.stop, own.stop_distance)
+    return stop
+
+
 def _keep_crossed(sketch: Sketch, stop: Price, mark: Price) -> Price:
     text = f"the mark {plain(mark)} has already crossed the planned stop {plain(stop)}: it would close at once"
-    sketch.warnings.append(Reason("stop", "stop_crossed", text))
+    sketch.warnings.append(Reason("stop", _CROSSED, text))
     return stop
 
 

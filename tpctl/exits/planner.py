@@ -32,6 +32,7 @@ from tpctl.exits.stages import (
     shape_static,
     shape_target,
     take_given,
+    tighter_trail,
 )
 from tpctl.exits.stops import AtrMultiple, LiquidationRoom, StopSpec, liquidation_room, spec_distance, stop_distance
 from tpctl.exits.trail_styles import chandelier_callback
@@ -80,7 +81,26 @@ def plan_exits(request: PlanRequest, rules: ExitRules) -> Plan:
 
     Raises `InputsError` where a required input is missing or out of range (entry, size, leverage, filters), where the
     position is over-leveraged or too small to place, or where reward:risk stays below `min_reward_risk`.
+
+    What a learned policy suggests moves take-profits alone: neither stop, backstop nor trail lies farther than without
+    it, and what cannot be planned without it is not planned with it.
     """
+    suggestion = request.context.suggestion
+    if isinstance(suggestion, Unavailable):
+        return _planned(request, rules)
+    own = _planned(_without(request, "left out"), rules)
+    try:
+        return _planned(request, rules, own)
+    except InputsError as error:
+        return _planned(_without(request, f"with what {suggestion.policy} suggests, {error.message}"), rules)
+
+
+def _without(request: PlanRequest, why: str) -> PlanRequest:
+    return replace(request, context=replace(request.context, suggestion=Unavailable(why)))
+
+
+def _planned(request: PlanRequest, rules: ExitRules, own: Plan | None = None) -> Plan:
+    """Return the plan of a request; `own` is the one without the policy's suggestion, which bounds its stops."""
     leverage = _required(request)
     context = request.context
     effect = risk_effect(context.risk, rules.risk)
@@ -100,7 +120,7 @@ def plan_exits(request: PlanRequest, rules: ExitRules) -> Plan:
     settle_stop(sketch, leverage, rules)
     reach_reward(sketch, _wanted(request, rules), rules)
     clear_liquidation(sketch, room, leverage, rules)
-    return _place(sketch, request, leverage, room, rules)
+    return _place(sketch, request, leverage, room, rules, own=own)
 
 
 def _required(request: PlanRequest) -> Decimal:
@@ -252,14 +272,22 @@ def _hang_chandelier(sketch: Sketch, trail: Trail, request: PlanRequest, limits:
     sketch.trail = trail
 
 
-def _place(sketch: Sketch, request: PlanRequest, leverage: Decimal, room: LiquidationRoom, rules: ExitRules) -> Plan:
+def _place(
+    sketch: Sketch,
+    request: PlanRequest,
+    leverage: Decimal,
+    room: LiquidationRoom,
+    rules: ExitRules,
+    *,
+    own: Plan | None,
+) -> Plan:
     status = check_status(request.instrument)
     if not status.ok:
         text = f"{request.key.symbol} takes no new orders: {status.limit}"
         sketch.warnings.append(Reason("quantize", "not_tradable", text))
     site = Site(request.key, request.instrument, request.quantity, request.entry)
     legs = place_levels(sketch, site, request.context.taker_fee)
-    trail = sketch.trail
+    trail = sketch.trail if own is None else tighter_trail(sketch.trail, own.trail)
     if not legs:
         if trail is None or not trail.share:
             raise InputsError(f"no leg of {request.key} can be placed at '{plain(request.quantity)}'", "use fewer legs")
@@ -274,6 +302,7 @@ def _place(sketch: Sketch, request: PlanRequest, leverage: Decimal, room: Liquid
         reward_risk=_wanted(request, rules),
         mark=request.mark,
         anchor_at_mark=request.anchor_stop_at_mark,
+        own=own,
     )
     _judge_reward(sketch, request, placed.reward_risk, rules)
     net = rules.execution.breakeven == "net"

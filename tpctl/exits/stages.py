@@ -5,7 +5,7 @@ touches the grid or builds an order; `planner` composes the stages and puts the 
 once, on distances that are not placed yet; levels an operator gave are left as they are.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
 
@@ -170,6 +170,13 @@ def blend(sketch: Sketch, suggestion: Suggestion | Unavailable, rules: ExitRules
     before, after = sketch.scale(factor)
     text = f"{name} suggests a mean TP of {wanted.show()}{because} → {signed_percent(factor)} TP distance"
     sketch.reasons.append(Reason("blend", "blended", text, before, after))
+
+
+def tighter_trail(trail: Trail | None, own: Trail | None) -> Trail | None:
+    """Return a trail that begins no later and follows no farther than the plan's own, without the suggestion."""
+    if trail is None or own is None or trail.callback <= own.callback:
+        return trail
+    return replace(trail, callback=own.callback, activation=own.activation, schedule=own.schedule)
 
 
 def apply_risk(sketch: Sketch, effect: RiskEffect) -> None:

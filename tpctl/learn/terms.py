@@ -105,19 +105,21 @@ def ladder_terms(
         found[name] = tuple(units(distance) for distance in ladder.distances)
         split[name] = ladder.split
     choice = np.where(episodes.volatility <= low, 0, np.where(episodes.volatility >= high, 2, 1))
-    distances = np.array([found[name] for name in answers])[choice]
+    asis = np.array([found[name] for name in answers])[choice]
     shares = np.array([[float(part) for part in split[name]] for name in answers])[choice]
-    if scale is not None:
-        distances = np.rint(distances * scale[:, None])
-    distances = np.clip(distances, units(bounds.min_distance), units(bounds.max_distance))
+
+    def clamped(distances: Floats) -> Floats:
+        return np.clip(distances, units(bounds.min_distance), units(bounds.max_distance))
+
     return build_terms(
         episodes,
-        distances,
+        clamped(asis if scale is None else np.rint(asis * scale[:, None])),
         shares,
         rules,
         fee=fee,
         trail=default_trail(rules),
         leverage=given.leverage,
+        own=clamped(asis),
     )
 
 
@@ -128,12 +130,13 @@ def static_terms(
     chosen = rules.profiles.profiles[profile]
     one = Ratio(Decimal(1))
     levels = profile_levels(chosen, one)
-    distances = np.array([float(distance.fraction) for distance, _ in levels]) * units_of(episodes.stop)[:, None]
-    if scale is not None:
-        distances = distances * scale[:, None]
+    asis = np.array([float(distance.fraction) for distance, _ in levels]) * units_of(episodes.stop)[:, None]
+    distances = asis if scale is None else asis * scale[:, None]
     shares = np.tile(np.array([float(share) for _, share in levels]), (len(episodes), 1))
     trail, _ = profile_trail(chosen, one, rules.trail)
-    return build_terms(episodes, np.rint(distances), shares, rules, fee=fee, trail=trail, trail_in_stops=True)
+    return build_terms(
+        episodes, np.rint(distances), shares, rules, fee=fee, trail=trail, trail_in_stops=True, own=np.rint(asis)
+    )
 
 
 def units_of(fractions: Floats) -> Floats:
@@ -153,12 +156,14 @@ def build_terms(
     trail_in_stops: bool = False,
     leverage: Decimal | None = None,
     reward_risk: bool = True,
+    own: Floats | None = None,
 ) -> Terms:
     """Return the plans of distances (n, L), whole hundred-millionths of entry, and shares of the size (n, L).
 
     The first stop is R, tightened for reward:risk as the planner does unless `reward_risk` is off, and within its share
     of the distance to liquidation, bounded by 1 over `leverage`. L may be 0. `trail_in_stops` reads the trail's profits
-    as multiples of the stop distance. Raises `InputsError` for a ratchet style the simulator does not play.
+    as multiples of the stop distance. `own` (n, L) are the distances without a policy's suggestion: the stop lies no
+    farther than with them. Raises `InputsError` for a ratchet style the simulator does not play.
     """
     if rules.trail.style == "atr":
         raise InputsError("trail style 'atr' is not simulated", "learn with the style 'tiered' or 'percent'")
@@ -171,7 +176,8 @@ def build_terms(
     stop_units = units_of(episodes.stop)
     stop = stop_units.copy()
     if distances.shape[1] and reward_risk:
-        mean = (distances * shares).sum(axis=1) / shares.sum(axis=1)
+        reached = distances if own is None else np.minimum(distances, own)
+        mean = (reached * shares).sum(axis=1) / shares.sum(axis=1)
         wanted = mean / float(rules.stop.reward_risk)
         floor = units(rules.stop.floor)
         stop = np.where(mean < float(rules.stop.reward_risk) * stop, np.minimum(stop, np.maximum(wanted, floor)), stop)
