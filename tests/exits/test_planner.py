@@ -22,6 +22,8 @@ NOTHING = Unavailable("not measured")
 CALM_RISK = RiskReadings(Decimal(1), Decimal("0.2"), Decimal("0.3"), Decimal("0.4"))
 WIDE_BRACKETS = (Bracket(Decimal(0), Decimal(10**9), 125, Decimal("0.004"), Decimal(0)),)
 RULES = ExitRules()
+# A stop's share of the distance to liquidation; a division has its error in the 28th digit.
+ROOM = Decimal("0.8") * (1 + Decimal("1e-20"))
 
 
 def pct(text: str) -> Ratio:
@@ -865,10 +867,10 @@ def test_any_plan_is_ordered_on_grid_whole_and_short_of_liquidation(wanted: Plan
     if left == 0:
         assert closed == plan.quantity
     if plan.liquidation is not None:
-        assert sign * (plan.entry - plan.stop) <= Decimal("0.8") * sign * (plan.entry - plan.liquidation)
+        assert sign * (plan.entry - plan.stop) <= ROOM * sign * (plan.entry - plan.liquidation)
         assert sign * (plan.backstop - plan.liquidation) > 0
     elif isinstance(wanted.context.brackets, Unavailable):
-        assert sign * (plan.entry - plan.stop) <= Decimal("0.8") * plan.entry / plan.leverage
+        assert sign * (plan.entry - plan.stop) <= ROOM * plan.entry / plan.leverage
     if plan.reward_risk < RULES.stop.reward_risk:
         assert "reward_risk_short" in warned(plan)
 
