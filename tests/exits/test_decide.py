@@ -7,6 +7,7 @@ import pytest
 from stage import START, XRP_LONG, XRP_SHORT, Stage
 
 from tpctl.exits.decide import step
+from tpctl.exits.episode import Phase
 from tpctl.exits.events import Filled, MarkPrice, OrderSeen, PositionSeen, Snapshot, StreamLost
 from tpctl.exits.ids import Role
 from tpctl.exits.intents import PlaceStop, ReadAccount
@@ -14,6 +15,7 @@ from tpctl.exits.model import LiveOrder, NoteKind, Outcome, PositionMode, Regime
 from tpctl.exits.quiet import loud_first
 from tpctl.exits.rules import ExecutionRules, ExitRules, LadderRules, TrailRules
 from tpctl.exits.units import Ratio
+from tpctl.venue.quotes import MarketStep, Quote
 from tpctl.venue.venue import Terms
 
 D = Decimal
@@ -261,6 +263,31 @@ def test_stale_mark_decides_nothing() -> None:
     decision = step(state, StreamLost(stage.now, "reconnected"))
     decision = step(decision.state, PositionSeen(stage.now, XRP_LONG, D(800), D("2.5")))
     assert [type(i) for i in decision.intents][:2] == [PlaceStop, PlaceStop], "the exchange judges, not an old mark"
+
+
+@pytest.mark.parametrize(("side", "target", "behind"), [("LONG", "2.53", "2.5026"), ("SHORT", "2.47", "2.4975")])
+def test_target_heard_of_before_its_mark_does_not_close_what_is_left(side: str, target: str, behind: str) -> None:
+    stage = Stage({"XRPUSDT": "2.5"}, terms=FLAT_SPREAD)
+    stage.start()
+    stage.open(side)
+    key = XRP_LONG if side == "LONG" else XRP_SHORT
+    stage.now += 900
+    stage.venue.step(MarketStep(stage.now, (Quote("XRPUSDT", D(target), D(target)),)))
+    stage.settle()
+    assert stage.episode(key).mark == D("2.5"), "the mark that is known is from before, and beyond the breakeven"
+    assert (stage.episode(key).phase, stage.stops(), stage.quantity()) == (Phase.GUARDED, [D(behind)], 480)
+    stage.go(target)
+    assert (stage.stops(), stage.quantity(), stage.told(NoteKind.CLOSED)) == ([D(behind)], 480, [])
+
+
+def test_stop_behind_a_target_that_a_newer_mark_has_passed_closes_at_market() -> None:
+    stage = xrp()
+    stage.now += 900
+    for last in ("2.53", "2.5"):
+        stage.venue.step(MarketStep(stage.now, (Quote("XRPUSDT", D(last), D(last)),)))
+    stage.hear(MarkPrice(stage.now, "XRPUSDT", D("2.5")))
+    assert (stage.quantity(), stage.resting()) == (0, [])
+    assert stage.told(NoteKind.CLOSED)[0].reason == "breakeven level is already passed"
 
 
 # evidence twice, late and out of order

@@ -112,8 +112,15 @@ class Draft:
         return gap >= 0 if profit else gap <= 0
 
     def stopped(self, level: Price) -> bool:
-        """Whether a stop at `level` should have triggered; where last prices trigger, only the exchange can tell."""
-        return self.state.rules.execution.working is WorkingType.MARK and self.beyond(level, profit=False)
+        """Whether a stop at `level` should have triggered; where last prices trigger, only the exchange can tell.
+
+        Of an execution we may hear before the mark that led to it: a mark older than a take-profit that executed is not
+        where the price is, and the stop behind that target has not been passed by it.
+        """
+        if self.state.rules.execution.working is not WorkingType.MARK or not self.beyond(level, profit=False):
+            return False
+        taken = (order.filled_at for order in self.episode.orders if order.legs and order.filled_at is not None)
+        return all(at <= self.episode.mark_at for at in taken)
 
 
 def slot_of(order: OwnOrder) -> str:
