@@ -6,11 +6,14 @@ from decimal import Decimal
 import pytest
 from stage import XRP_LONG, XRP_SHORT, Stage
 
+from tpctl.adapters.binance_map.account import positions
+from tpctl.exits.decide import step
 from tpctl.exits.episode import LegStatus, Phase, Scope
+from tpctl.exits.events import PositionSeen, Snapshot
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import CancelOrder, ReduceAtMarket
-from tpctl.exits.model import NoteKind, Regime
+from tpctl.exits.model import NoteKind, PositionMode, Regime
 from tpctl.exits.rules import ExecutionRules, ExitRules
 from tpctl.venue.venue import Terms
 
@@ -220,3 +223,19 @@ def test_regime_is_taken_into_the_plan() -> None:
     stage.context = replace(stage.context, regime=Regime.TRENDING)
     stage.start()
     assert [quantity for _, quantity in stage.targets()] == [160, 240, 400]
+
+
+def test_a_life_that_ends_on_earlier_evidence_than_it_began_on_has_no_negative_length() -> None:
+    """A read is stamped when it began: opened, closed and opened again within a moment, the ends come out of order."""
+    stage = before_start()
+    stage.start()
+    found = stage.episode()
+    (row,) = positions(stage.venue.position_risk_v3({}))
+    gone = step(stage.state, PositionSeen(found.position_at, XRP_LONG, D(0), D(0)))
+    again = replace(row, updated_at=found.position_at + 1)
+    ended = step(gone.state, Snapshot(found.opened_at - 19, PositionMode.ONE_WAY, (again,), ()))
+
+    (closed,) = [note for note in ended.notes if note.kind is NoteKind.CLOSED]
+    assert closed.data["duration_ms"] == 0
+    assert {(attempt.entry_time, attempt.exit_time) for attempt in ended.attempts} == {(found.opened_at,) * 2}
+    assert ended.state.episodes[XRP_LONG].generation != found.generation

@@ -94,7 +94,8 @@ def rehearse(
             "--faults",
             metavar="LIST",
             parser=parse_listed,
-            help="all, none, @FILE, or names with rates: lost-after=20%,kill-now; help lists them.",
+            help="all (each seed draws how often each strikes, up to its full rate), none, @FILE, or names with rates: "
+            "lost-after=20%,kill-now; help lists them.",
         ),
     ] = "all",
     hedge: Annotated[bool, typer.Option("--hedge", help="Rehearse an account in hedge mode.")] = False,
@@ -125,7 +126,7 @@ def rehearse(
     existing_files([plan] if plan else None, "configuration")
     from tpctl.rehearsal.deaths import describe_strikes, parse_strikes
     from tpctl.rehearsal.report import fields, lines
-    from tpctl.rehearsal.stories import Broken, Tally, shrink
+    from tpctl.rehearsal.stories import Broken, Tally, shrink, vary
     from tpctl.rehearsal.stories import rehearse as told
     from tpctl.rehearsal.world import Story
     from tpctl.settings.load import load
@@ -150,6 +151,8 @@ def rehearse(
         reconcile_ms=settings.watch.reconcile_interval_ms,
     )
     stories = [replace(base, seed=seed) for seed in told_seeds]
+    if faults == "all":
+        stories = [vary(story) for story in stories]
     total = Tally()
     broken: list[Broken] = []
     show = sys.stderr.isatty() and not quiet

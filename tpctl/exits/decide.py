@@ -5,6 +5,7 @@ and `reconcile` ask for what is missing. It does no I/O and reads no clock: the 
 decision (I21).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -261,15 +262,18 @@ def _on_size(
         if quantity == 0 or not state.scope.covers(key.symbol):
             return Decision(state)
         return _adopt(state, at, key, quantity, entry, mark=mark, changed_at=changed_at)
-    over = episode.phase is Phase.FLAT or episode.stated == 0
     stated_at = at if changed_at is None else changed_at
-    if not over or quantity == 0:
+    if not _over(episode) or quantity == 0:
         return _each(state, (key,), at, lambda draft: see_size(draft, at, quantity, entry, changed_at=stated_at))
     if stated_at < episode.changed_at:
         return Decision(state)
     # In one millisecond the order of hearing counts: a position taken for a ghost would go without a stop.
     ended = Decision(state) if episode.phase is Phase.FLAT else _each(state, (key,), at, end_episode)
     return _then(ended, _adopt(ended.state, at, key, quantity, entry, mark=mark, changed_at=changed_at))
+
+
+def _over(episode: Episode) -> bool:
+    return episode.phase is Phase.FLAT or episode.stated == 0
 
 
 def _adopt(
@@ -319,7 +323,10 @@ def _adopt(
 def _on_snapshot(state: State, event: Snapshot) -> Decision:
     decision = Decision(replace(state, mode=event.mode))
     seen = {position.key: position for position in event.positions}
+    going_on = {key for key, episode in state.episodes.items() if key in seen and not _over(episode)}
     for position in event.positions:
+        if position.key in going_on:
+            continue
         read = _on_size(
             decision.state,
             event.at,
@@ -330,9 +337,11 @@ def _on_snapshot(state: State, event: Snapshot) -> Decision:
             changed_at=position.updated_at,
         )
         decision = _then(decision, read)
+    listed: defaultdict[PositionKey, list[LiveOrder]] = defaultdict(list)
+    for order in event.orders:
+        listed[_key_of(order)].append(order)
     for key in tuple(decision.state.episodes):
-        orders = tuple(order for order in event.orders if _key_of(order) == key)
-        take = partial(take_read, at=event.at, orders=orders, position=seen.get(key))
+        take = partial(take_read, at=event.at, orders=listed[key], position=seen.get(key), sized=key in going_on)
         decision = _then(decision, _each(decision.state, (key,), event.at, take))
     decision = _then(decision, sweep_orphans(decision.state, event, seen.keys()))
     # Here and not with the next frame of marks, where an order may be waiting behind a hundred positions.

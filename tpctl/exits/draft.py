@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from tpctl.exits.episode import Episode, LegState, OrderState, OwnOrder, State
+from tpctl.exits.episode import Episode, LegState, OrderState, OwnOrder, State, changed
 from tpctl.exits.ids import ClientId, Role
 from tpctl.exits.intents import Intent, LookUp
 from tpctl.exits.model import Attempt, Book, Note, NoteKind, Scalar, WorkingType
@@ -30,21 +30,25 @@ _CAME_TO_NOTHING = frozenset({OrderState.GONE, OrderState.REFUSED})
 
 
 class Draft:
-    """One episode under change at event time `now`."""
+    """One episode under change at event time `now`, which is never before the episode began.
+
+    What a stream tells may be stamped a moment before the read that found the position was answered, or by a clock that
+    was set back since; a life that ended before it began could be in no record.
+    """
 
     __slots__ = ("attempts", "episode", "intents", "notes", "now", "state")
 
     def __init__(self, state: State, episode: Episode, now: Millis) -> None:
         self.state = state
         self.episode = episode
-        self.now = now
+        self.now = max(now, episode.opened_at)
         self.intents: list[Intent] = []
         self.notes: list[Note] = []
         self.attempts: list[Attempt] = []
 
     def set(self, **changes: Any) -> None:
         """Change fields of the episode."""
-        self.episode = replace(self.episode, **changes)
+        self.episode = changed(self.episode, changes)
 
     def set_order(self, client_id: str, **changes: Any) -> None:
         """Change fields of one of our orders; what changes nothing leaves the episode the same."""

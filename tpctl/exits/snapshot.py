@@ -6,6 +6,7 @@ different reads agree (design 4): a failed or empty read is unknown, not flat.
 Invariants: I9 (nothing forgotten), I11 (no orphans), I12 (foreign orders untouched).
 """
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -23,11 +24,14 @@ from tpctl.exits.units import ZERO, Millis
 AGREEING_READS = 3
 
 
-def take_read(draft: Draft, *, at: Millis, orders: tuple[LiveOrder, ...], position: Position | None) -> None:
+def take_read(draft: Draft, *, at: Millis, orders: Iterable[LiveOrder], position: Position | None, sized: bool) -> None:
     """Take in what a read shows of one position and its orders; None where it does not show the position.
 
-    Its mark counts where no fresher one has come, as after a start or while the stream is silent.
+    With `sized` its size is taken in too, before anything is decided on its orders. Its mark counts where no fresher
+    one has come, as after a start or while the stream is silent.
     """
+    if position is not None and sized:
+        see_size(draft, at, position.quantity, position.entry_price, changed_at=position.updated_at)
     if position is not None and position.mark_price > ZERO and at - draft.episode.mark_at > STALE_MS:
         facts.see_mark(draft, at, position.mark_price)
     listed: set[str] = set()

@@ -10,6 +10,10 @@ from typing import Final
 
 from tpctl.exits.units import Millis
 
+# No condition lasts longer than this, so what ended before it excuses nothing.
+_REMEMBER_MS: Final = 900_000
+_FEW: Final = 64
+
 # What each condition may last with no fault at all, in ms.
 GRACE: Final[Mapping[str, Millis]] = {
     "I1": 2_000,
@@ -85,6 +89,7 @@ class Excuses:
 
     def __init__(self) -> None:
         self._all: list[Excuse] = []
+        self._most = _FEW
 
     def add(
         self,
@@ -99,9 +104,10 @@ class Excuses:
         """Note a fault; one without an end is ended by setting it."""
         excuse = Excuse(name, symbol, begin, end, allowance, lasts)
         self._all.append(excuse)
-        if len(self._all) > 4_000:
-            horizon = begin - 900_000
-            self._all = [one for one in self._all if one.end is None or one.end > horizon]
+        if len(self._all) > self._most:
+            horizon = begin - _REMEMBER_MS
+            self._all = [one for one in self._all if one.end is None or one.end + one.allowance > horizon]
+            self._most = max(_FEW, 2 * len(self._all))
         return excuse
 
     def over(self, symbol: str, since: Millis, now: Millis) -> Iterator[Excuse]:

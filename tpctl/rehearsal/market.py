@@ -18,8 +18,10 @@ from tpctl.venue.rulebook import RuleBook
 
 _DAY_MS = 86_400_000
 _MARK = Decimal("0.00000001")
-_BUSY_MS, _NEAR_MS = 8_000, 40_000
+_BUSY_MS, _NEAR_MS = 4_000, 30_000
 BUSY_STEP_MS, _NEAR_STEP_MS = 1_000, 5_000
+# Calm that lasts is told in steps this many times as long as it has lasted.
+_STRIDE = 4
 # A crossing is walked in this many seconds.
 _APPROACH = 4
 # The mark is an index of several exchanges: it differs from the last price by this much of it.
@@ -55,14 +57,19 @@ ASSETS: dict[str, Asset] = {
 
 
 class Walk:
-    """The prices of some symbols, and how far apart the steps are. `calm_ms` is the longest step.
+    """The prices of some symbols, and how far apart the steps are.
+
+    `calm_ms` is the longest step, `swing` the share of the assets' standard deviations that this market moves by.
 
     A step quotes the symbols whose time has come: one where something happens second by second, the others when their
     own calm ends.
     """
 
-    def __init__(self, rng: Random, symbols: Iterable[str], rules: RuleBook, start: Millis, calm_ms: int) -> None:
+    def __init__(  # noqa: PLR0917 - what a story says of its market
+        self, rng: Random, symbols: Iterable[str], rules: RuleBook, start: Millis, calm_ms: int, swing: float
+    ) -> None:
         self._rng = rng
+        self._swing = swing
         self._rules = rules
         self._price = {symbol: ASSETS[symbol].price for symbol in symbols}
         self._now = start
@@ -91,7 +98,7 @@ class Walk:
             return BUSY_STEP_MS
         if quiet < _NEAR_MS:
             return _NEAR_STEP_MS
-        return min(self._calm_ms, max(_NEAR_STEP_MS, 2 * quiet))
+        return min(self._calm_ms, max(_NEAR_STEP_MS, _STRIDE * quiet))
 
     def _gap(self, symbol: str) -> int:
         return BUSY_STEP_MS if symbol in self._planned else self._spacing(self._stirred[symbol])
@@ -119,7 +126,7 @@ class Walk:
     def _drawn(self, symbol: str, elapsed: int, common: float) -> float:
         rng = self._rng
         tail = 1.0 if rng.random() < 0.97 else 3.0
-        scale = ASSETS[symbol].sigma * sqrt(elapsed / _DAY_MS) * tail
+        scale = self._swing * ASSETS[symbol].sigma * sqrt(elapsed / _DAY_MS) * tail
         return self._price[symbol] * exp(scale * (common + rng.gauss(0.0, 0.7)))
 
     @staticmethod

@@ -7,11 +7,12 @@ report.
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Final
 
 from tpctl.exits.units import Millis
@@ -22,6 +23,10 @@ from tpctl.rehearsal.world import CALM_END_MS, START_MS_UTC, Story, Told, World
 DAY_MS: Final = 86_400_000
 # How often a broken story is told again to find what broke it.
 _RETELLINGS: Final = 60
+# The smallest share of its rate that a fault has in a story.
+_RAREST: Final = 1 / 30
+# The smallest share of the usual volatility.
+_CALMEST: Final = 1 / 4
 
 
 def tell(story: Story) -> Told:
@@ -35,6 +40,22 @@ def tell(story: Story) -> Told:
 
         outcome: Told = run(told(), loop)
         return outcome
+
+
+def vary(story: Story) -> Story:
+    """Return the story with rates and a market of its own, by the seed.
+
+    Each fault strikes between a thirtieth of its rate and the whole, the market moves between a quarter of its usual
+    volatility and the whole. Stories that differ in what is rare and what is frequent find more than stories that are
+    all alike (reliability 6: rates drawn log-uniformly): in a storm of everything at once the slow consequences of a
+    single fault drown.
+    """
+    draw = Random(f"{story.seed}:rates")  # noqa: S311 - not for secrets: a story that can be told again
+
+    def drawn(rates: Mapping[str, float]) -> dict[str, float]:
+        return {name: rate * _RAREST ** draw.random() for name, rate in rates.items()}
+
+    return replace(story, faults=drawn(story.faults), deaths=drawn(story.deaths), swing=_CALMEST ** draw.random())
 
 
 @dataclass(frozen=True, slots=True)

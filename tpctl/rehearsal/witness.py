@@ -121,6 +121,9 @@ class Witness:
         self._weight: tuple[int, int] = (0, 0)
         self._told: set[str] = set()
         self._recent: deque[Millis] = deque(maxlen=_MOST_ORDERS)
+        # What was last compared with the ledger, and whether the ledger has moved since.
+        self._compared: State | None = None
+        self._moved = True
 
     @property
     def trace(self) -> str:
@@ -348,8 +351,12 @@ class Witness:
         self._see_ledger(now)
         if not self.armed:
             return
-        self._see_states(now)
-        self._see_orphans(now)
+        # Both are judged by what is known and by the ledger: where neither has changed they stand as they stood.
+        if self._moved or self.state is not self._compared:
+            self._see_states(now)
+        if self._moved:
+            self._see_orphans(now)
+        self._compared, self._moved = self.state, False
         self._hold(now, "I23", {"blind": ("", "no user event reaches the process")} if self.blind else {}, "blind")
         for name, condition in list(self.conditions.items()):
             if condition.told:
@@ -385,6 +392,7 @@ class Witness:
                     self.objection("I9", now, f"{move.client_id} rests and is not in the journal")
                 self._accepted.add(move.client_id)
         self._moves = len(ledger.transitions)
+        self._moved = self._moved or bool(symbols)
         symbols.update({key.symbol: None for key in self._lives if ("I1", str(key)) in self.conditions})
         for symbol in symbols:
             self._see_symbol(now, symbol)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from tpctl.adapters.journal import Committed, Entry
 from tpctl.engine.watch import Summary
 from tpctl.exits.episode import Phase, State
-from tpctl.exits.errors import StateFileError, TpctlError
+from tpctl.exits.errors import RateLimitedError, StateFileError, UnavailableError
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.size import is_dust
 from tpctl.exits.units import Millis, plain
@@ -55,6 +55,8 @@ _FLAT_MS: Final = 1_500_000.0
 _LAST_BREATH_S: Final = 60.0
 _NOTIONALS: Final = (600, 1_500, 2_500, 6_000, 15_000)
 _LEVERAGES: Final = (3, 5, 10, 20, 25)
+# How a process may end by itself; it is started again.
+_EXPECTED: Final = (KilledError, UnavailableError, RateLimitedError, StateFileError)
 # What strikes a request is told by what the request was about; these are events of their own.
 _STIRRING: Final = frozenset(
     name for name, kind in CATALOG.items() if kind.seam not in {Seam.REQUEST, Seam.FRAME, Seam.EVENT}
@@ -65,8 +67,8 @@ _STIRRING: Final = frozenset(
 class Story:
     """What is told. `faults` and `deaths` are rates by name; `kept` leaves only single strikes in, for shrinking.
 
-    `calm_ms` is the longest step of the market, `depth` the notional one step gives (None is all). With `brief` a story
-    ends where the first invariant breaks.
+    `calm_ms` is the longest step of the market, `swing` the share of the usual volatility it moves by, `depth` the
+    notional one step gives (None is all). With `brief` a story ends where the first invariant breaks.
     """
 
     seed: int
@@ -79,6 +81,7 @@ class Story:
     rules: ExitRules = field(default_factory=ExitRules)
     inputs: InputSettings = field(default_factory=InputSettings)
     calm_ms: int = 1_800_000
+    swing: float = 1.0
     reconcile_ms: int = 30_000
     depth: Decimal | None = None
     kept: frozenset[tuple[str, int]] | None = None
@@ -121,7 +124,7 @@ class World:
         self.deaths = Deaths(story.deaths, story.seed, start_ms=START_MS_UTC, stop_ms=calm, kept=story.kept)
         self.gateway = Gateway(loop, self.venue, self.plan, self._random("wires"))
         self.gateway.observer = self
-        self.walk = Walk(self._random("prices"), story.symbols, rules, START_MS_UTC, story.calm_ms)
+        self.walk = Walk(self._random("prices"), story.symbols, rules, START_MS_UTC, story.calm_ms, story.swing)
         slow = bool({"latency", "read-lag"} & story.faults.keys())
         self.witness = Witness(self.venue, START_MS_UTC, armed=story.armed, slow=slow)
         self.life: Life | None = None
@@ -495,11 +498,10 @@ class World:
         error = running.exception()
         if isinstance(error, StateFileError) and "no space" not in error.message:
             self.witness.objection("I17", self.now, f"the state was refused: {error.message}")
-        if error is None or isinstance(error, TpctlError | KilledError):
-            return
-        if isinstance(error, StuckError):
+        elif isinstance(error, StuckError):
             raise error
-        self.witness.objection("I25", self.now, f"the process crashed: {type(error).__name__}: {error}")
+        elif error is not None and not isinstance(error, _EXPECTED):
+            self.witness.objection("I25", self.now, f"the process gave up: {type(error).__name__}: {error}")
 
     def _home(self) -> Path:
         home = self.folder / "state"
