@@ -155,7 +155,7 @@ MUTANTS: tuple[Mutant, ...] = (
             _BLIND_GUARD,
         ),
         "calm",
-        0,
+        4,
         "I2",
     ),
     Mutant(
@@ -354,7 +354,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a first stop that waits for a reading which never comes",
         (Edit("tpctl.exits.progress:_ask_context_again", "if awaited and asked", "if False and asked"),),
         "lossy",
-        3,
+        0,
         "I1",
     ),
     Mutant(

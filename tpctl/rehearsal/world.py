@@ -133,6 +133,7 @@ class World:
         self._hand = self._random("hand")
         self._machine = self._random("machine")
         self._nudged = asyncio.Event()
+        self._stepping = asyncio.Event()
         self._next_at = 0.0
         self._struck = 0
         self._open_at = {symbol: START_MS_UTC + self._hand.randint(0, 600_000) for symbol in story.symbols}
@@ -219,14 +220,17 @@ class World:
             self._nudged.set()
 
     async def beat(self, seconds: float) -> None:
-        """Sleep as the feed asks; its idle beat lasts until the market's next step, where nothing happens before."""
+        """Sleep as the feed asks; its idle beat, which is shorter than any step, lasts until the next one."""
         if seconds < 1.0:
-            seconds = max(seconds, self._next_at - self.loop.time() + 0.001)
+            await self._stepping.wait()
+            seconds = 0.001
         await asyncio.sleep(seconds)
 
     # the exchange's side
 
     def _step(self) -> None:
+        self._stepping.set()
+        self._stepping = asyncio.Event()
         now, venue = self.now, self.venue
         self._count(now)
         step = self.plan.on_step(MarketStep(now, self.walk.advance(now, self._crosses)), venue)
