@@ -291,7 +291,7 @@ complete -c tpctl -n __fish_use_subcommand -a rehearse -d 'Rehearse your configu
 complete -c tpctl -n '__fish_seen_subcommand_from rehearse' -l plan -r -F -d 'Configuration to rehearse, instead of the one in use.'
 complete -c tpctl -n '__fish_seen_subcommand_from rehearse' -l days -x -d 'Days of market in each story. [default: 1]'
 complete -c tpctl -n '__fish_seen_subcommand_from rehearse' -l seeds -x -d 'Stories to tell. [default: 1..8]'
-complete -c tpctl -n '__fish_seen_subcommand_from rehearse' -l faults -x -d 'all, none, @FILE, or names with rates: lost-after=20%,kill-now; help lists them. [default: all]'
+complete -c tpctl -n '__fish_seen_subcommand_from rehearse' -l faults -x -d 'all (each seed draws how often each strikes, up to its full rate), none, @FILE, or names with rates: lost-after=20%,kill-now; help lists them. [default: all]'
 complete -c tpctl -n '__fish_seen_subcommand_from rehearse' -l hedge -d 'Rehearse an account in hedge mode.'
 complete -c tpctl -n '__fish_seen_subcommand_from rehearse' -l jobs -x -d 'Processes to use. [default: one per core] [x>=1]'
 complete -c tpctl -n '__fish_seen_subcommand_from rehearse' -l json -d 'Print the figures as JSON (tpctl.rehearse/1).'

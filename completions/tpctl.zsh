@@ -339,7 +339,7 @@ _tpctl() {
                 '--plan=[Configuration to rehearse, instead of the one in use.]:FILE:_files' \
                 '--days=[Days of market in each story. \[default\: 1\]]:N: ' \
                 '--seeds=[Stories to tell. \[default\: 1..8\]]:A..B: ' \
-                '--faults=[all, none, @FILE, or names with rates\: lost-after=20%,kill-now; help lists them. \[default\: all\]]:LIST: ' \
+                '--faults=[all (each seed draws how often each strikes, up to its full rate), none, @FILE, or names with rates\: lost-after=20%,kill-now; help lists them. \[default\: all\]]:LIST: ' \
                 '--hedge[Rehearse an account in hedge mode.]' \
                 '--jobs=[Processes to use. \[default\: one per core\] \[x>=1\]]:N: ' \
                 '--json[Print the figures as JSON (tpctl.rehearse/1).]' \

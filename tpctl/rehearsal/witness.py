@@ -99,9 +99,9 @@ class Witness:
         self.orders = 0
         self.attempts: set[str] = set()
         self.journalled: set[str] = set()
-        # The end of the ban under way, and when the process had been told of it.
-        self.banned_until: Millis = 0
-        self.told_of_ban: Millis = 0
+        # The newest ban, and from when on the process must have heard of the first 418.
+        self.banned: tuple[Millis, Millis] = (0, 0)
+        self._told_of_ban: Millis = 0
         self.peak_weight = 0
         self._slow = slow
         self._start = start
@@ -141,7 +141,8 @@ class Witness:
     def sending(self, now: Millis, method: str, path: str, params: Mapping[str, str]) -> None:
         """Judge a request as it leaves."""
         self._mix("send", now, method, path, sorted(params.items()))
-        if self.told_of_ban < now < self.banned_until:
+        began, until = self.banned
+        if began <= self._told_of_ban < now < until:
             self.objection("I22", now, f"{method} {path} was sent while the address was banned")
         if method == "GET" or path == "v1/listenKey":
             return
@@ -299,8 +300,10 @@ class Witness:
             used += self._weight[1]
         self._weight = (minute, used)
         self.peak_weight = max(self.peak_weight, used)
-        if status == 418 and self.told_of_ban < now - _BAN_NEWS_MS and now < self.banned_until:
-            self.told_of_ban = now + _BAN_NEWS_MS
+        # A ban may begin with the very request that is refused: it is not noted then yet.
+        began, until = self.banned
+        if status == 418 and (now >= until or self._told_of_ban < began):
+            self._told_of_ban = now + _BAN_NEWS_MS
         for rejection in self.venue.rejected[self._refused :]:
             if rejection.code in MALFORMED and rejection.endpoint in _PLACING and self._knew_better(rejection.params):
                 self.objection("I16", now, f"refused with {rejection.code}: {rejection.endpoint} {rejection.params}")

@@ -357,7 +357,7 @@ class World:
             end = self.venue.core.halts.get(symbol, strike.at) if symbol else int(words[1])
             excuses.add(name, strike.at, REFUSED_MS, symbol=symbol, end=end, lasts=True)
             if name == "ban":
-                self.witness.banned_until = end
+                self.witness.banned = (strike.at, end)
         elif name in STRIKES:
             end = strike.at
             if name == "silence":
