@@ -40,7 +40,8 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `skew_ms` is how far the exchange's clock is ahead of this machine's, `feed_age_ms` the real time since the last
     frame of market data; both None where they mean nothing or are not known. `budget` is the request weight used in
-    this minute and its limit. `ended` says why the watch is over, empty while it runs.
+    this minute and its limit. `ended` says why the watch is over, empty while it runs. `trail` is the codec's text of
+    the trail's rules in force, which a reload changes; empty where they are not told.
     """
 
     at: Millis
@@ -62,6 +63,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     recording: str | None = None
     ended: str = ""
     marks: tuple[MarkPulse, ...] = ()
+    trail: str = ""
 
 
 _DECODER = msgspec.json.Decoder(Pulse)

@@ -31,15 +31,18 @@ def run_attach(options: WatchOptions) -> ExitCode:
     shared = options.shared
     story = plain_story(streams, jsonl=options.jsonl, quiet=shared.quiet, verbose=shared.verbose)
     reader = BoardReader(
-        state_dir, settings.exits.trail, profile=settings.name, env=spec.env, wall=wall, attached=True, log=0
+        state_dir,
+        settings.exits.trail,
+        profile=settings.name,
+        env=spec.env,
+        wall=wall,
+        attached=True,
+        log=0,
+        hear=story.tell,
     )
     try:
-        while True:
-            board = reader.look()
-            for seq, note in reader.fresh_notes():
-                story.tell(note, seq)
-            if board.vitals.ended:
-                return ExitCode.OK
+        while not reader.look().vitals.ended:
             time.sleep(_LOOK_S)
+        return ExitCode.OK
     finally:
         reader.close()

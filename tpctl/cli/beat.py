@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tpctl.adapters.binance.clock import ExchangeClock
+from tpctl.adapters.codec import encode
 from tpctl.adapters.pulse import MarkPulse, Pulse, PulseWriter
 from tpctl.adapters.streams.feed import LiveFeed
 from tpctl.exits.episode import Phase, State
 from tpctl.exits.quiet import best_price
+from tpctl.exits.rules import TrailRules
 from tpctl.exits.units import Millis
 from tpctl.ports import Clock, Feed
 
@@ -54,6 +56,7 @@ class Beat:
         self._started_at = _wall()
         self._host = socket.gethostname().partition(".")[0]
         self._place = urlsplit(exchange.endpoints.rest).netloc
+        self._trail = TrailText()
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -95,6 +98,7 @@ class Beat:
             recording=self._recording,
             ended=ended,
             marks=marks_of(self._watch.state),
+            trail=self._trail.of(self._watch.state),
         )
 
     def _feed_age(self) -> Millis | None:
@@ -105,6 +109,21 @@ class Beat:
         if now != self._moved[0]:
             self._moved = (now, real)
         return int((real - self._moved[1]) * 1000)
+
+
+class TrailText:
+    """The trail's rules of a state as a pulse tells them, written anew only when they changed."""
+
+    def __init__(self) -> None:
+        self._rules: TrailRules | None = None
+        self._text = ""
+
+    def of(self, state: State) -> str:
+        """Return the text."""
+        if self._rules is not state.rules.trail:
+            self._rules = state.rules.trail
+            self._text = encode(self._rules)
+        return self._text
 
 
 def marks_of(state: State) -> tuple[MarkPulse, ...]:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TypeGuard
 
+from tpctl.cli.day_tally import Day
 from tpctl.exits.episode import Episode, LegState, LegStatus, OrderState, OwnOrder, Phase
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.model import Attempt, Outcome, RiskReadings
+from tpctl.exits.model import RiskReadings
 from tpctl.exits.rules import TrailRules
 from tpctl.exits.units import ZERO, Millis, Money, Price, Ratio
 from tpctl.views.dashboard.board import (
@@ -145,13 +146,8 @@ def _order_state(orders: Sequence[OwnOrder]) -> LevelState:
     return LevelState.PENDING
 
 
-def figures(
-    episodes: Sequence[Episode],
-    closed: Sequence[tuple[Money, Millis]],
-    attempts: Sequence[Attempt],
-    rejected: int,
-) -> Figures:
-    """Return risk now and the day so far; `closed` are the day's results with their time without a stop, in ms."""
+def figures(episodes: Sequence[Episode], day: Day, rejected: int) -> Figures:
+    """Return risk now and the day so far."""
     held = [episode for episode in episodes if episode.phase is not Phase.FLAT]
     marked = all(episode.mark is not None for episode in held)
     stopped = marked and all(episode.stop is not None or episode.backstop is not None for episode in held)
@@ -164,12 +160,12 @@ def figures(
         if stopped
         else Unavailable("a stop is not known yet"),
         readings=_readings(held),
-        closed=len(closed),
-        won=sum(result > 0 for result, _ in closed),
-        realised=_sum(result for result, _ in closed),
-        hits=sum(attempt.outcome is Outcome.HIT for attempt in attempts),
-        attempts=len(attempts),
-        unprotected_ms=sum(bare for _, bare in closed),
+        closed=day.closed,
+        won=day.won,
+        realised=day.realised,
+        hits=day.hits,
+        attempts=day.attempts,
+        unprotected_ms=day.unprotected_ms,
         rejected=rejected,
     )
 

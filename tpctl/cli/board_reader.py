@@ -17,27 +17,39 @@ from tpctl.adapters.journal_reader import JournalReader
 from tpctl.adapters.journal_scan import JournalScan
 from tpctl.adapters.pulse import Pulse, read_pulse
 from tpctl.cli.board import detail, figures, position_row, with_mark
+from tpctl.cli.day_tally import Day, DayTally
 from tpctl.exits.episode import Episode, Phase
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.instrument import PositionSide
-from tpctl.exits.model import Attempt, Note, PositionKey
+from tpctl.exits.model import Note, NoteKind, PositionKey
 from tpctl.exits.rules import TrailRules
-from tpctl.exits.units import ZERO, Millis, Money
+from tpctl.exits.units import Millis
 from tpctl.views.dashboard.board import Board, Detail, Happening, Vitals
 from tpctl.views.lines import line, told, tone
 
-_DAY = 86_400_000
 _MINUTE = 60_000
 _COURSE = 60
 _LOG = 500
-# How many of the newest attempts a view that begins looks through for those of the day.
+# How many of the newest attempts and notes a view that begins looks through for those of the day.
 _RECENT_ATTEMPTS = 2_000
+_RECENT_NOTES = 50_000
+_OF_THE_DAY = (NoteKind.STARTED, NoteKind.CLOSED)
 # A pulse older than this is not that of a running watch.
 GONE_MS = 15_000
 
 
+def _nobody(note: Note, seq: int) -> None:
+    """Listen to no note."""
+
+
 class BoardReader:
-    """Reads one state directory. `wall` is the real time in ms UTC; raises `StateFileError` for a damaged journal."""
+    """Reads one state directory. `rules` explain trails until a pulse tells which the watch goes by.
+
+    `wall` is the real time in ms UTC, `hear` is told every note that comes, once.
+
+    What it keeps is bounded by the positions that are open: of what is over there are counts and the newest lines.
+    Raises `StateFileError` for a damaged journal.
+    """
 
     def __init__(
         self,
@@ -51,14 +63,17 @@ class BoardReader:
         verbose: bool = False,
         quiet: bool = False,
         log: int = _LOG,
+        hear: Callable[[Note, int], None] = _nobody,
     ) -> None:
         self._dir = state_dir
         self._rules = rules
+        self._told_rules = ""
         self._profile = profile
         self._env = env
         self._wall = wall
         self._attached = attached
         self._volume = (quiet, verbose)
+        self._hear = hear
         self._journal = JournalReader.read_only(state_dir.journal)
         self._scan = JournalScan.open(state_dir.journal)
         self._version: int | None = None
@@ -68,13 +83,15 @@ class BoardReader:
         self._board: Board | None = None
         self._episodes: dict[PositionKey, Episode] = {}
         self._stored_at: Millis = 0
-        self._note_seq = max(self._journal.last_note_seq() - log, 0)
+        newest = self._journal.last_note_seq()
+        self._note_seq = max(newest - log, 0)
         self._attempt_row = max(self._scan.last_rows()[0] - _RECENT_ATTEMPTS, 0)
         self._log: deque[Happening] = deque(maxlen=_LOG)
-        self._fresh: list[tuple[int, Note]] = []
-        self._attempts: list[Attempt] = []
-        self._closed: list[tuple[Money, Millis]] = []
-        self._day = -1
+        self._tally = DayTally()
+        self._day = Day()
+        for seq, note in self._journal.notes(max(newest - _RECENT_NOTES, 0), _OF_THE_DAY):
+            if seq <= self._note_seq:
+                self._count(note)
         self._courses: dict[str, deque[tuple[Millis, Decimal]]] = {}
 
     def close(self) -> None:
@@ -86,11 +103,6 @@ class BoardReader:
     def pulse(self) -> Pulse | None:
         """The newest pulse."""
         return self._pulse
-
-    def fresh_notes(self) -> list[tuple[int, Note]]:
-        """Return the notes that came since this was last asked, with their numbers."""
-        fresh, self._fresh = self._fresh, []
-        return fresh
 
     def look(self) -> Board:
         """Return the board as it is now; the same object where nothing but the time has changed on it."""
@@ -108,17 +120,29 @@ class BoardReader:
         self._pulse = pulse
         marks = () if pulse is None else pulse.marks
         now = self._now(pulse)
-        today = now // _DAY
-        if moved or today != self._day:
-            self._read_day(today)
+        day = self._tally.day(now)
         vitals = self._vitals(pulse, now)
-        if self._board is None or moved or marks != self._marks:
-            self._marks = marks
+        ruled = self._take_rules(pulse)
+        if self._board is None or moved or ruled or marks != self._marks or day != self._day:
+            self._marks, self._day = marks, day
             self._board = self._draw(pulse, now, vitals)
         elif vitals != self._board.vitals:
             old = self._board
             self._board = replace(old, vitals=vitals)
         return self._board
+
+    def _take_rules(self, pulse: Pulse | None) -> bool:
+        """Explain trails by the rules the watch goes by now; return whether they changed."""
+        if pulse is None or not pulse.trail or pulse.trail == self._told_rules:
+            return False
+        try:
+            self._rules = decode(pulse.trail, TrailRules)
+        except CodecError as error:
+            raise StateFileError(
+                f"the pulse's trail rules do not fit this version: {error}", "use the version that runs the watch"
+            ) from error
+        self._told_rules = pulse.trail
+        return True
 
     def _now(self, pulse: Pulse | None) -> Millis:
         newest = max((max(e.mark_at, e.position_at) for e in self._episodes.values()), default=0)
@@ -140,20 +164,20 @@ class BoardReader:
         quiet, verbose = self._volume
         for seq, note in self._journal.notes(self._note_seq):
             self._note_seq = seq
-            self._fresh.append((seq, note))
+            self._hear(note, seq)
+            self._count(note)
             if told(note.kind, quiet=quiet, verbose=verbose):
                 # Why a plan is as it is takes ten lines; the explanation has them.
                 text = line(note).split("\n")[0]
                 self._log.append(Happening(text, tone(note)))
-
-    def _read_day(self, today: int) -> None:
-        closed = self._journal.episodes(closed_since=today * _DAY)
-        self._closed = [((row.realised or ZERO) - (row.fees or ZERO), row.naked_ms or 0) for row in closed]
         while found := self._scan.attempts_after(self._attempt_row):
             self._attempt_row = found[-1][0]
-            self._attempts += [attempt for _, attempt in found]
-        self._day = today
-        self._attempts = [attempt for attempt in self._attempts if attempt.exit_time >= today * _DAY]
+            for _, attempt in found:
+                self._tally.attempt(attempt)
+
+    def _count(self, note: Note) -> None:
+        if self._tally.note(note):
+            self._attempt_row = self._scan.last_rows()[0]
 
     def _vitals(self, pulse: Pulse | None, now: Millis) -> Vitals:
         if pulse is None:
@@ -190,6 +214,8 @@ class BoardReader:
             if episode is not None and mark.mark is not None:
                 episodes[key] = with_mark(episode, mark.mark, mark.mark_at, mark.peak)
         held = [episode for episode in episodes.values() if episode.phase is not Phase.FLAT]
+        for symbol in self._courses.keys() - {episode.key.symbol for episode in held}:
+            del self._courses[symbol]
         for episode in held:
             self._follow(episode)
         rows = tuple(
@@ -198,7 +224,7 @@ class BoardReader:
         )
         return Board(
             vitals=vitals,
-            figures=figures(held, self._closed, self._attempts, 0 if pulse is None else pulse.rejected),
+            figures=figures(held, self._day, 0 if pulse is None else pulse.rejected),
             rows=rows,
             detail_of=cache(lambda key: _detail_of(held, key, now, self._rules)),
             log=tuple(self._log),

@@ -20,7 +20,7 @@ from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.pulse import Pulse, PulseWriter
 from tpctl.adapters.recording import End, Header, Heard, read_record, trace_of
 from tpctl.adapters.recording import Entry as Recorded
-from tpctl.cli.beat import BEAT_S, marks_of
+from tpctl.cli.beat import BEAT_S, TrailText, marks_of
 from tpctl.cli.options import Speed
 from tpctl.cli.runs import WatchOptions
 from tpctl.cli.telling import Teller, open_teller
@@ -202,6 +202,7 @@ async def _showing(
     journal = Journal.open(state_dir.journal, _FINGERPRINT, at=header.recorded_at, code_version=__version__)
     writer = PulseWriter.open(state_dir.pulse)
     started = time.time_ns() // 1_000_000
+    trail = TrailText()
 
     def beat(ended: str = "") -> None:
         writer.write(
@@ -218,6 +219,7 @@ async def _showing(
                 paused=pace.paused,
                 ended=ended,
                 marks=() if replay.state is None else marks_of(replay.state),
+                trail="" if replay.state is None else trail.of(replay.state),
             )
         )
 
