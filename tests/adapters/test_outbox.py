@@ -44,6 +44,18 @@ def test_recovery_is_always_told_and_makes_the_trouble_news_again():
     assert [debounce.admit(one, 10) for one in (trouble, recovered, trouble, recovered)] == [0, 0, 0, 0]
 
 
+def test_what_was_held_back_is_counted_for_so_many_troubles_and_no_more():
+    debounce = Debounce(ALL, 60_000)
+    words = ["".join(chr(97 + int(digit)) for digit in str(number)) for number in range(3_000)]
+    for at, word in enumerate(words):
+        trouble = note(NoteKind.DEGRADED, word)
+        assert [debounce.admit(trouble, at), debounce.admit(trouble, at)] == [0, None]
+        assert debounce.admit(note(NoteKind.RECOVERED, "it works"), at) == 0
+
+    assert len(debounce._held) == 1_000
+    assert debounce.admit(note(NoteKind.DEGRADED, words[-1]), 3_000) == 1
+
+
 def test_fills_are_never_held_back_and_unwanted_kinds_never_told():
     debounce = Debounce(frozenset({"tp_hit"}), 60_000)
     hit = note(NoteKind.TP_HIT, "take-profit 1")

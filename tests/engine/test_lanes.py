@@ -134,6 +134,26 @@ def test_positions_do_not_wait_for_each_other_save_in_lockstep(serial: bool, tog
     run(scenario())
 
 
+@pytest.mark.parametrize("serial", [False, True])
+def test_a_lane_in_which_nothing_waits_is_forgotten(serial: bool) -> None:
+    async def scenario() -> None:
+        setup = Setup(serial=serial)
+        for number in range(50):
+            key = PositionKey(f"S{number}USDT", PositionSide.LONG)
+            first, second = cancel(key, 1), cancel(key, 2)
+            setup.exchange.answers.clear()
+            setup.lanes.send(first)
+            setup.lanes.send(second)
+            await settle()
+            assert len(setup.lanes._tails) == 1
+            await setup.answer(first, Accepted(None))
+            await setup.answer(second, Accepted(None))
+        assert len(setup.events) == 100
+        assert (setup.lanes._tails, setup.lanes.running) == ({}, set())
+
+    run(scenario())
+
+
 def test_what_the_guard_withholds_never_reaches_the_exchange() -> None:
     async def scenario() -> None:
         setup = Setup(armed=False)

@@ -103,6 +103,19 @@ def test_the_end_of_the_horizon_is_a_verdict(books: Books) -> None:
     assert books.premature() == [False]
 
 
+def test_symbols_whose_misses_are_judged_are_forgotten(books: Books) -> None:
+    keeper = books.keeper()
+    for number in range(20):
+        symbol = f"S{number}USDT"
+        keeper.watch(books.write(miss(number, symbol=symbol)))
+        assert keeper.symbols == {symbol}
+        keeper.see_mark(mark("2.56", EXIT + 1, symbol))
+        keeper.see_candles(symbol, [])
+
+    assert (keeper.symbols, keeper._watched, keeper._earlier) == (frozenset(), {}, {})
+    assert books.premature() == [True] * 20
+
+
 def test_what_is_new_is_due_and_published_once_asked(books: Books) -> None:
     keeper = books.keeper()
     keeper.publish()

@@ -27,12 +27,12 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from tpctl.adapters.kept import Kept
+
 _KIND = "$kind"
 _DECIMAL = "$decimal"
 # Far beyond any price; keeps a damaged or absurd exponent from becoming megabytes of zeros.
 _MAX_DIGITS = 1000
-# Of each record class; a few hundred positions have a few thousand orders.
-_MOST_KEPT = 4096
 _PLAIN = re.compile(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
 
 T = TypeVar("T")
@@ -317,14 +317,13 @@ def _distinct(pairs: tuple[tuple[Any, Any], ...]) -> dict[Any, Any]:
 class _Record:
     """The form of one record class; its fields are compiled on first use, so that a record may contain itself.
 
-    What a frozen record without mappings is written as never changes, so the newest are kept: a position's plan, rules
-    and orders are written again with every decision on it.
+    What a frozen record without mappings is written as never changes, so it is kept while it is written again.
     """
 
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls
         self._fields: list[tuple[str, _Form, bool]] = []
-        self._kept: dict[int, tuple[Any, Plain]] | None = {} if _never_changes(cls) else None
+        self._kept = Kept() if _never_changes(cls) else None
 
     def _compiled(self) -> list[tuple[str, _Form, bool]]:
         if not self._fields:
@@ -340,14 +339,10 @@ class _Record:
         kept = self._kept
         if kept is None:
             return self._written(value)
-        # The record is kept beside its form, so that no other can take its identity.
-        known = kept.get(id(value))
-        if known is not None:
-            return known[1]
-        if len(kept) >= _MOST_KEPT:
-            kept.clear()
-        plain = self._written(value)
-        kept[id(value)] = (value, plain)
+        plain = kept.find(value)
+        if plain is None:
+            plain = self._written(value)
+            kept.keep(value, plain)
         return plain
 
     def _written(self, value: Any) -> Plain:

@@ -37,6 +37,8 @@ class Debounce:
             last = self._last.get(name)
             if last is not None and now - last < self.window_ms:
                 self._held[name] = self._held.get(name, 0) + 1
+                if len(self._held) > _REMEMBERED:
+                    del self._held[next(iter(self._held))]
                 return None
         self._last[name] = now
         if len(self._last) > _REMEMBERED:

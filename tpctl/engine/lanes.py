@@ -57,7 +57,7 @@ class Lanes:
         task = asyncio.ensure_future(self._after(self._tails.get(lane), lambda: self._carry_out(intent)))
         self._tails[lane] = task
         self._running.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(lambda done: self._finished(lane, done))
 
     async def depart(self) -> None:
         """Let requests just queued go as far as they get without waiting: to the socket."""
@@ -75,8 +75,10 @@ class Lanes:
             return False
         return True
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, lane: PositionKey | None, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
+        if self._tails.get(lane) is task:
+            del self._tails[lane]
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
 

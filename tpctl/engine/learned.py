@@ -188,6 +188,7 @@ class LearnedExits:
         self._asked_for = slot
         told: list[Note] = []
         asked: list[Event] = []
+        self._silent = {key: why for key, why in self._silent.items() if key in state().episodes}
         for key, episode in sorted(state().episodes.items(), key=lambda item: str(item[0])):
             if not _guarded(episode) or episode.opened_at >= slot or not self._speaks(use, episode.generation):
                 continue

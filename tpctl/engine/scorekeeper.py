@@ -75,10 +75,11 @@ class Scorekeeper:
 
     def see_candles(self, symbol: str, candles: Iterable[Candle]) -> None:
         """Judge what an earlier run left on closed one-minute candles; the minute of the exit itself is left out."""
-        self._watched.setdefault(symbol, {}).update(self._earlier.pop(symbol, {}))
+        if earlier := self._earlier.pop(symbol, {}):
+            self._watched.setdefault(symbol, {}).update(earlier)
         for candle in candles:
             low, high = Decimal(repr(candle.low)), Decimal(repr(candle.high))
-            for aftermath in tuple(self._watched[symbol].values()):
+            for aftermath in tuple(self._watched.get(symbol, {}).values()):
                 if candle.at > aftermath.until - HORIZON_MS:
                     verdict = judge_bar(aftermath, candle.at, low, high, lasting=_MINUTE_MS)
                     self._settle(symbol, candle.at + _MINUTE_MS, aftermath, verdict)
@@ -86,19 +87,20 @@ class Scorekeeper:
     @property
     def symbols(self) -> frozenset[str]:
         """The symbols whose marks are waited for."""
-        return frozenset(symbol for symbol, watched in self._watched.items() if watched)
+        return frozenset(self._watched)
 
     def see_mark(self, event: MarkPrice) -> None:
         """Judge the watched misses of a symbol on its newest mark."""
-        watched = self._watched.get(event.symbol)
-        if watched:
-            for aftermath in tuple(watched.values()):
-                self._settle(event.symbol, event.at, aftermath, judge(aftermath, event.at, event.price))
+        for aftermath in tuple(self._watched.get(event.symbol, {}).values()):
+            self._settle(event.symbol, event.at, aftermath, judge(aftermath, event.at, event.price))
 
     def _settle(self, symbol: str, at: Millis, aftermath: Aftermath, verdict: Aftermath | Verdict) -> None:
         if isinstance(verdict, Aftermath):
             return
-        del self._watched[symbol][aftermath.attempt_id]
+        watched = self._watched[symbol]
+        del watched[aftermath.attempt_id]
+        if not watched:
+            del self._watched[symbol]
         self._journal.commit(Entry(at=at, hindsights=(Hindsight(aftermath.attempt_id, verdict),)))
         self.due = True
 
