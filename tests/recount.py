@@ -38,6 +38,7 @@ class Recount:
         for attempt in self.attempts:
             attempt["verdict"] = verdicts.get(attempt["id"]) if attempt["outcome"] == "miss" else None
         self.notes = [json.loads(row[0]) for row in db.execute("SELECT payload FROM notes ORDER BY seq")]
+        self.costs = [json.loads(row[0]) for row in db.execute("SELECT payload FROM costs")]
         self.settlements = [json.loads(row[0]) for row in db.execute("SELECT payload FROM settlements")]
         states = [json.loads(row[0]) for row in db.execute("SELECT state FROM positions WHERE state IS NOT NULL")]
         self.open = [
@@ -67,6 +68,7 @@ class Recount:
             "naked_ms": self.naked(closes),
             "slippage": list(self.slippages()),
             "positions": self.positions(closes),
+            **self.charges(),
             "stop_moves": self.moves(),
             "hit_probability": self.hit_probability(),
             **self.excursions(closes),
@@ -169,6 +171,18 @@ class Recount:
             "exit_fees": sum(money(note["data"]["fees"]) or 0 for note in closes),
             "mean_r": mean(r),
         }
+
+    def charges(self) -> dict[str, Any]:
+        """Return what the account's history says positions cost: what it does not tell is a record with a reason."""
+        told: dict[str, list[Fraction]] = defaultdict(list)
+        for one in self.costs:
+            fees, funding = one["entry_fees"], one["funding"]
+            for name, value in (("entry_fees_usd", fees), ("funding_usd", funding)):
+                if isinstance(value, str):
+                    told[name].append(Fraction(value))
+            if isinstance(fees, str) and isinstance(funding, str):
+                told["net_pnl_usd"].append(Fraction(one["pnl"]) - Fraction(fees) - Fraction(funding))
+        return {name: summed(told[name]) for name in ("funding_usd", "entry_fees_usd", "net_pnl_usd")}
 
     def moves(self) -> dict[str, int]:
         """Return how often stops moved, by cause without its figures."""

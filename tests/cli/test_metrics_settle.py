@@ -79,9 +79,10 @@ def test_a_closed_position_is_settled_on_recorded_candles_and_shown(
     file = klines(tmp_path)
 
     assert metrics(state, "--settle", "--data", file) == ExitCode.OK
-    assert capsys.readouterr().out == "1 positions settled, 0 misses judged, 0 stay open\n"
+    no_costs = "costs not read: recorded candles tell no fees and no funding\n"
+    assert capsys.readouterr().out == f"1 positions settled, 0 misses judged, 0 stay open\n{no_costs}"
     assert metrics(state, "--settle", "--data", file) == ExitCode.OK
-    assert capsys.readouterr().out == "0 positions settled, 0 misses judged, 0 stay open\n"
+    assert capsys.readouterr().out == f"0 positions settled, 0 misses judged, 0 stay open\n{no_costs}"
 
     metrics(state, "--json")
     data = json.loads(capsys.readouterr().out)["data"]

@@ -247,8 +247,7 @@ def test_a_running_watch_settles_when_four_hours_are_over_and_tries_again_later(
         settler.closed([note for _, note in journal.notes()][-1])
 
         def settle_at(now: int) -> int:
-            commit = lambda found: journal.commit(Entry(now, settlements=(found,)))  # noqa: E731
-            return run(settler.settle(now, ExitRules(), commit))
+            return run(settler.settle(now, ExitRules(), journal.commit))
 
         due = earlier + HORIZON_MS + 2 * MINUTE_MS
         assert not settler.due(due - 1)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from metrics_desk import LIFE, START, VECTOR, random_attempts
 
-from tpctl.adapters.metrics_positions import Early, Excursions, InHindsight
+from tpctl.adapters.metrics_positions import Charges, Early, Excursions, InHindsight
 from tpctl.adapters.metrics_query import Closed, Closes, Spread
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import Outcome, PositionKey
@@ -52,6 +52,7 @@ REST = Rest(
     incidence=Incidence(0.4, 0.2),
     excursions=Excursions(*[Spread(4, Decimal("0.02"), (Decimal("0.01"),) * 3, Decimal("0.05"))] * 2, None, None, None),
     hindsight=InHindsight((Early(5, 20, 1, None), Early(30, 20, 3, None), Early(240, 20, 9, None)), {}, None, None),
+    charges=Charges(4, Spread(4, Decimal("0.5"), (Decimal("0.5"),) * 3, Decimal("0.6")), None, None),
     latency_ms={"sent": Spread(9, Decimal(3), (Decimal(2), Decimal(5), Decimal(7)), Decimal(8))},
 )
 
@@ -73,6 +74,8 @@ def test_the_table_tells_every_row_and_the_sum() -> None:
     assert any(line.startswith("n/a") and "slippage to mid" in line for line in lines)
     assert "excursions   in favour p50 1.00%, mean 2.00%; against p50 1.00%, mean 2.00%, worst 5.00%" in lines
     assert "left early   of 20 judged misses the target was reached within 5 min 1, 30 min 3, 4 h 9" in lines
+    assert "costs        entry fees 2.00 USD (4), of 4 positions read" in lines
+    assert any(line.startswith("n/a") and line.endswith("slippage to mid, funding") for line in lines)
     assert "latency      sent p50 2 ms, p99 7 ms, longest 8 ms" in lines
 
 
@@ -118,6 +121,8 @@ def test_the_document_keeps_the_contract() -> None:
     assert record["avg_slippage_pct_unavailable_reason"] == "no hits"
     assert record["hit_rate_high"].startswith("0.56")
     assert record["last_updated"] == "2025-11-20T14:00:00.000Z"
+    assert (data["entry_fees_usd"]["total"], data["funding_usd"], data["net_pnl_usd"]) == ("2", None, None)
+    assert "does not tell" in data["funding_usd_unavailable_reason"]
     for name, reason in NOT_RECORDED.items():
         assert (data[name], data[f"{name}_unavailable_reason"]) == (None, reason)
     for value in _leaves(document):

@@ -21,6 +21,7 @@ from tpctl.adapters.files import check_private_file, file_error, sync_directory,
 from tpctl.adapters.journal_reader import EpisodeRow, Hindsight, JournalReader, PositionRow
 from tpctl.adapters.journal_schema import SCHEMA, Meta, checksum, create, guarded, is_io_failure, open_writer
 from tpctl.adapters.requests import settle_request
+from tpctl.exits.costs import Costs
 from tpctl.exits.errors import StateFileError
 from tpctl.exits.events import Event
 from tpctl.exits.ids import parse_client_id
@@ -44,6 +45,7 @@ _INSERT = {
     "attempts": "INSERT INTO attempts VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
     "aftermaths": "INSERT INTO aftermaths VALUES (?, ?, ?, ?) ON CONFLICT (attempt_id) DO NOTHING",
     "settlements": "INSERT INTO settlements VALUES (?, ?, ?, ?) ON CONFLICT (generation) DO NOTHING",
+    "costs": "INSERT INTO costs VALUES (?, ?, ?, ?) ON CONFLICT (generation) DO NOTHING",
     "hindsights": "INSERT INTO hindsights VALUES (?, ?, ?, ?) ON CONFLICT (attempt_id) DO NOTHING",
 }
 _NEXT = {
@@ -67,6 +69,7 @@ class Entry:
     aftermaths: tuple[Aftermath, ...] = ()
     hindsights: tuple[Hindsight, ...] = ()
     settlements: tuple[Settlement, ...] = ()
+    costs: tuple[Costs, ...] = ()
     answers: tuple[tuple[str, RequestAnswer], ...] = ()
 
 
@@ -132,6 +135,8 @@ class Journal(JournalReader):
                 self._insert(db, "hindsights", (hindsight.attempt_id, entry.at, encode(hindsight)))
             for settlement in entry.settlements:
                 self._insert(db, "settlements", (settlement.generation, entry.at, encode(settlement)))
+            for cost in entry.costs:
+                self._insert(db, "costs", (cost.generation, entry.at, encode(cost)))
             for name, answer in entry.answers:
                 settle_request(db, name, entry.at, answer)
         return Committed(event_seq, note_seqs, new)

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar, cast
 
 from tpctl.adapters.codec import CodecError, decode, kinds
 from tpctl.adapters.journal_schema import (
+    SINCE,
     Meta,
     check_pages,
     checksum,
@@ -21,6 +22,7 @@ from tpctl.adapters.journal_schema import (
     read_meta,
     schema_of,
 )
+from tpctl.exits.costs import Costs
 from tpctl.exits.events import Event
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import OrderIntent
@@ -44,10 +46,9 @@ _SELECT = {
     "aftermaths": "SELECT 0, attempt_id, at, payload, crc FROM aftermaths ",
     "hindsights": "SELECT 0, attempt_id, at, payload, crc FROM hindsights ",
     "settlements": "SELECT 0, generation, at, payload, crc FROM settlements ",
+    "costs": "SELECT 0, generation, at, payload, crc FROM costs ",
     "requests": "SELECT seq, id, at, expires_at, source, symbol, side, payload, taken_at, answer, crc FROM requests ",
 }
-# The schema a table came with, where that was not the first.
-_SINCE = {"requests": 2, "settlements": 3}
 
 T = TypeVar("T")
 
@@ -214,6 +215,11 @@ class JournalReader:
         found = (self._decode("settlements", row[2], Settlement) for row in self._rows("settlements"))
         return tuple(sorted(found, key=lambda one: (one.closed_at, one.generation)))
 
+    def costs(self) -> tuple[Costs, ...]:
+        """Return what positions cost beside the fees of their exits, in the order they closed."""
+        found = (self._decode("costs", row[2], Costs) for row in self._rows("costs"))
+        return tuple(sorted(found, key=lambda one: (one.closed_at, one.generation)))
+
     def requests(self, *, waiting: bool = False) -> tuple[FiledRequest, ...]:
         """Return the requests that were filed, oldest first; only those `waiting` for an answer where asked."""
         tail = "WHERE taken_at IS NULL ORDER BY seq" if waiting else "ORDER BY seq"
@@ -247,7 +253,7 @@ class JournalReader:
     def _numbered(self, table: str, tail: str, *parameters: object) -> Iterator[tuple[int, tuple[Any, ...]]]:
         # Fetched at once: an open cursor would keep an old snapshot alive and the log from being reset.
         with guarded(self.path):
-            if table in _SINCE and schema_of(self._db) < _SINCE[table]:
+            if schema_of(self._db) < SINCE.get(table, 1):
                 return
             rows = self._db.execute(_SELECT[table] + tail, parameters).fetchall()
         for *values, crc in rows:

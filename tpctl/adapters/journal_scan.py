@@ -16,7 +16,8 @@ from sqlite3 import Connection
 from typing import Any, Self, TypeVar
 
 from tpctl.adapters.codec import CodecError, decode
-from tpctl.adapters.journal_schema import checksum, damaged, guarded, open_reader, read_meta, schema_of
+from tpctl.adapters.journal_schema import SINCE, checksum, damaged, guarded, open_reader, read_meta, schema_of
+from tpctl.exits.costs import Costs
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey
 from tpctl.exits.scoring import Verdict
@@ -25,7 +26,6 @@ from tpctl.exits.units import Millis, Price
 
 CHUNK = 2000
 # The schema of the journal that brought them.
-_SETTLEMENTS_SINCE = 3
 _MARKED = ("MarkPrice", "Snapshot")
 
 T = TypeVar("T")
@@ -177,26 +177,43 @@ class JournalScan:
 
     def settled(self) -> frozenset[str]:
         """Return the generations of the positions that were settled."""
-        if not self._holds_settlements:
-            return frozenset()
-        return frozenset(row[0] for row in self._fetch("SELECT generation FROM settlements"))
+        return self._generations("settlements")
 
     def settlements_after(self, row: int, limit: int = CHUNK) -> list[tuple[int, Settlement]]:
         """Return settlements with numbers above `row`, in order."""
-        if not self._holds_settlements:
-            return []
-        rows = self._fetch(
-            "SELECT rowid, generation, at, payload, crc FROM settlements WHERE rowid > ? ORDER BY rowid LIMIT ?",
-            *(row, limit),
-        )
         return [
             (number, self._decode("settlements", payload, Settlement))
-            for number, (_, _, payload) in self._checked("settlements", rows)
+            for number, payload in self._by_generation("settlements", row, limit)
         ]
+
+    def costed(self) -> frozenset[str]:
+        """Return the generations of the positions whose costs were read."""
+        return self._generations("costs")
+
+    def costs_after(self, row: int, limit: int = CHUNK) -> list[tuple[int, Costs]]:
+        """Return what positions cost with numbers above `row`, in order."""
+        return [
+            (number, self._decode("costs", payload, Costs))
+            for number, payload in self._by_generation("costs", row, limit)
+        ]
+
+    def _generations(self, table: str) -> frozenset[str]:
+        if not self._holds(table):
+            return frozenset()
+        return frozenset(row[0] for row in self._fetch(f"SELECT generation FROM {table}"))  # noqa: S608 - own names
+
+    def _by_generation(self, table: str, row: int, limit: int) -> list[tuple[int, str]]:
+        if not self._holds(table):
+            return []
+        rows = self._fetch(
+            f"SELECT rowid, generation, at, payload, crc FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?",  # noqa: S608 - own names
+            *(row, limit),
+        )
+        return [(number, payload) for number, (_, _, payload) in self._checked(table, rows)]
 
     def settlement(self, generation: str) -> Settlement | None:
         """Return what is known of one position in hindsight, None where it was not settled."""
-        if not self._holds_settlements:
+        if not self._holds("settlements"):
             return None
         rows = self._fetch(
             "SELECT rowid, generation, at, payload, crc FROM settlements WHERE generation = ?", generation
@@ -206,10 +223,9 @@ class JournalScan:
         ]
         return found[0] if found else None
 
-    @property
-    def _holds_settlements(self) -> bool:
+    def _holds(self, table: str) -> bool:
         with guarded(self.path):
-            return schema_of(self._db) >= _SETTLEMENTS_SINCE
+            return schema_of(self._db) >= SINCE[table]
 
     def mark(self, attempt: int, note: int) -> str:
         """Return the checksums of one attempt and one note: journals that agree in both are copies up to there."""

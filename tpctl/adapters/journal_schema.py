@@ -140,9 +140,20 @@ CREATE TABLE settlements (
     crc INTEGER NOT NULL
 );
 """,
+    # What the account's history says a position cost beside the fees of its exits.
+    """
+CREATE TABLE costs (
+    generation TEXT PRIMARY KEY,
+    at INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    crc INTEGER NOT NULL
+);
+""",
 )
 """What each schema number added to the one before; a journal of an older one is brought up to date by its writer."""
 SCHEMA = len(_TABLES)
+# The schema a table came with, where that was not the first.
+SINCE = {"requests": 2, "settlements": 3, "costs": 4}
 
 
 @dataclass(frozen=True, slots=True)

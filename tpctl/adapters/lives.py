@@ -10,6 +10,7 @@ from typing import Any
 
 from tpctl.adapters.codec import CodecError, decode
 from tpctl.adapters.journal_scan import JournalScan
+from tpctl.exits.costs import Closing
 from tpctl.exits.events import ContextRead
 from tpctl.exits.hindsight import Life
 from tpctl.exits.instrument import Unavailable
@@ -64,6 +65,28 @@ def life_of(scan: JournalScan, key: PositionKey, note: Note) -> Life | Untold:
         policy=policy if isinstance(policy, str) else None,
         arm=arm if isinstance(arm, str) else None,
     )
+
+
+def uncosted(scan: JournalScan) -> Iterator[Closing]:
+    """Yield the closed positions whose costs were not read and can be, in the order they closed."""
+    costed = scan.costed()
+    for _, note in scan.notes_from(0, (NoteKind.CLOSED,)):
+        closing = closing_of(note)
+        if closing is not None and closing.generation not in costed:
+            yield closing
+
+
+def closing_of(note: Note) -> Closing | None:
+    """Return a closed position from the note of its close; None where the note lacks what is needed."""
+    data, key = note.data, note.key
+    generation, opened_at = data.get("generation"), data.get("opened_at")
+    quantity, pnl, policy = (data.get(name) for name in ("quantity", "pnl", "policy"))
+    if key is None or not (isinstance(generation, str) and isinstance(opened_at, int)):
+        return None
+    if not (isinstance(quantity, Decimal) and isinstance(pnl, Decimal)):
+        return None
+    text = policy if isinstance(policy, str) else None
+    return Closing(generation, key, opened_at, note.at, quantity, pnl, text)
 
 
 def _opening(

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from tpctl.adapters.metrics_cells import fit
+from tpctl.exits.costs import Costs
+from tpctl.exits.instrument import Unavailable
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.settlement import ALTERNATIVES, Settlement
 from tpctl.exits.statistics import to_pico
@@ -22,6 +24,8 @@ CREATE TABLE alternatives (generation TEXT NOT NULL, name INTEGER NOT NULL, symb
     PRIMARY KEY (generation, name)) WITHOUT ROWID;
 CREATE TABLE afters (generation TEXT NOT NULL, minutes INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
     policy INTEGER NOT NULL, further NOT NULL, PRIMARY KEY (generation, minutes)) WITHOUT ROWID;
+CREATE TABLE costs (generation TEXT PRIMARY KEY, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
+    policy INTEGER NOT NULL, entry_fees, funding, net) WITHOUT ROWID;
 CREATE TABLE verdicts (n INTEGER PRIMARY KEY, symbol INTEGER NOT NULL, at INTEGER NOT NULL, policy INTEGER NOT NULL,
     premature INTEGER NOT NULL, after INTEGER);
 """
@@ -49,6 +53,15 @@ def put_settlement(db: sqlite3.Connection, found: Settlement, name: Callable[[st
         further = found.key.side.sign * (after.best - found.average_exit) / found.average_exit
         values = (found.generation, after.minutes, *place, scaled(further))
         db.execute("INSERT INTO afters VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def put_costs(db: sqlite3.Connection, found: Costs, name: Callable[[str], int]) -> None:
+    """Keep what one position cost, once; `net` is its profit after everything, where everything is known."""
+    fees, funding = (None if isinstance(value, Unavailable) else value for value in (found.entry_fees, found.funding))
+    net = None if fees is None or funding is None else found.pnl - fees - funding
+    row = (found.generation, name(found.key.symbol), found.closed_at, name(found.policy or ""))
+    amounts = (None if value is None else fit(to_pico(value)) for value in (fees, funding, net))
+    db.execute("INSERT OR IGNORE INTO costs VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, *amounts))
 
 
 def put_verdict(db: sqlite3.Connection, n: int, place: tuple[int, Millis, int], verdict: Verdict) -> None:

@@ -52,6 +52,20 @@ class Other:
 
 
 @dataclass(frozen=True, slots=True)
+class Charges:
+    """What closed positions cost beside the fees of their exits, USD; funding is positive where it was paid.
+
+    `read` is of how many the account's history was read; `net` is their PnL after everything. None where of no position
+    the history tells it.
+    """
+
+    read: int
+    entry_fees: Spread | None
+    funding: Spread | None
+    net: Spread | None
+
+
+@dataclass(frozen=True, slots=True)
 class Early:
     """Of the misses that were judged, how many had reached their target so many minutes after the exit.
 
@@ -114,6 +128,14 @@ def _captured(query: MetricsQuery, chosen: Selection) -> Captured | None:
         return None
     taken, offered = (query.total("excursions", name, chosen, "offered IS NOT NULL") for name in ("taken", "offered"))
     return Captured(count, taken, offered)
+
+
+def charges(query: MetricsQuery, chosen: Selection) -> Charges:
+    """Return what the positions that closed cost, as far as the account's history was read."""
+    fees, funding, net = (
+        query.spread("costs", name, chosen, f"{name} IS NOT NULL") for name in ("entry_fees", "funding", "net")
+    )
+    return Charges(query.count("costs", chosen, "1"), fees, funding, net)
 
 
 def delays(query: MetricsQuery, chosen: Selection) -> Mapping[str, Spread]:

@@ -9,13 +9,15 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tpctl.adapters.candle_cache import PAGE_ROWS, PageReader
 from tpctl.exits.errors import InputsError, RateLimitedError
 from tpctl.exits.hindsight import MINUTE_MS, Bar
 from tpctl.exits.units import Millis
 from tpctl.ports import Candle
+
+T = TypeVar("T")
 
 _LONGEST_WAIT_MS = 120_000
 # Ranges that are kept: the legs of a position and positions that closed together ask for the same.
@@ -83,14 +85,21 @@ class PagedMinutes:
         return found
 
     async def _page(self, symbol: str, since: Millis, limit: int) -> tuple[Candle, ...]:
-        while True:
-            try:
-                return await self._pages.candle_page(symbol, "1m", since, limit)
-            except RateLimitedError as error:
-                wait = error.retry_after_ms
-                if not self._patient or wait is None or wait > _LONGEST_WAIT_MS:
-                    raise
-                await self._sleep(wait / 1000 + 0.05)
+        if not self._patient:
+            return await self._pages.candle_page(symbol, "1m", since, limit)
+        return await patiently(lambda: self._pages.candle_page(symbol, "1m", since, limit), self._sleep)
+
+
+async def patiently(read: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> T:
+    """Return what is read, waiting where the request budget is used up; raises as `read` where that takes too long."""
+    while True:
+        try:
+            return await read()
+        except RateLimitedError as error:
+            wait = error.retry_after_ms
+            if wait is None or wait > _LONGEST_WAIT_MS:
+                raise
+        await sleep(wait / 1000 + 0.05)
 
 
 class FileMinutes:

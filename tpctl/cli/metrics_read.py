@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from tpctl.adapters.files import StateDir, find_state_dir
 from tpctl.adapters.journal_scan import JournalScan, OpenAttempt
-from tpctl.adapters.metrics_positions import delays, excursions, in_hindsight
+from tpctl.adapters.metrics_positions import charges, delays, excursions, in_hindsight
 from tpctl.adapters.metrics_query import Group, MetricsQuery, Selection
 from tpctl.adapters.metrics_store import open_index
 from tpctl.cli.metrics import MetricsOptions
@@ -190,6 +190,7 @@ def _rest(source: Source, chosen: Selection, waiting: tuple[OpenAttempt, ...] | 
         excursions=excursions(query, chosen),
         latency_ms=delays(query, chosen),
         hindsight=in_hindsight(query, chosen),
+        charges=charges(query, chosen),
     )
 
 

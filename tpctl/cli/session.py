@@ -343,16 +343,18 @@ async def _assemble(
 def _settler(
     link: Link, exchange: "BinanceReader", account: Account, journal: Journal, stack: AsyncExitStack
 ) -> "Settler":
-    """Return what settles closed positions, on the exchange's public candles and within the reader's budget."""
+    """Return what settles closed positions, on public candles and the account's history, within the reader's budget."""
     from tpctl.adapters.binance.market_pages import MarketPages
     from tpctl.adapters.minutes import PagedMinutes
+    from tpctl.engine.costs import CostReader
     from tpctl.engine.settle import Settler
 
     pages = MarketPages(link.endpoints, link.clock, exchange.budget)
     stack.push_async_callback(pages.close)
     minutes = PagedMinutes(pages, link.clock.now, patient=False)
     since = link.clock.now() if account.embedded else 0
-    return Settler(journal.path, minutes, since=since, pause=0.0 if link.lockstep else _SETTLING_PAUSE_S)
+    pause = 0.0 if link.lockstep else _SETTLING_PAUSE_S
+    return Settler(journal.path, minutes, since=since, pause=pause, costs=CostReader(exchange, link.clock.now))
 
 
 def _risk_meter(

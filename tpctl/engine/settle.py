@@ -14,9 +14,11 @@ from pathlib import Path
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.journal_reader import Hindsight
 from tpctl.adapters.journal_scan import JournalScan
-from tpctl.adapters.lives import Untold, life_of, unsettled
+from tpctl.adapters.lives import Untold, closing_of, life_of, uncosted, unsettled
 from tpctl.adapters.minutes import Minutes
-from tpctl.exits.errors import StateFileError, TpctlError
+from tpctl.engine.costs import BOOKED_MS, CostReader
+from tpctl.exits.costs import Closing
+from tpctl.exits.errors import LockedError, StateFileError, TpctlError
 from tpctl.exits.hindsight import MINUTE_MS, Bar, Life, missing_minutes, settle
 from tpctl.exits.model import Attempt, Note, NoteKind, Outcome, PositionKey
 from tpctl.exits.rules import ExitRules
@@ -43,11 +45,14 @@ class StaysOpen:
 
 @dataclass(slots=True)
 class Report:
-    """What a settlement came to."""
+    """What a settlement came to. `no_costs` is why no costs were read, None where they were asked for."""
 
     positions: int = 0
     misses: int = 0
     open: list[StaysOpen] = field(default_factory=list)
+    costs: int = 0
+    costs_open: list[StaysOpen] = field(default_factory=list)
+    no_costs: str | None = None
 
 
 async def settle_life(
@@ -99,6 +104,27 @@ async def settle_all(
         journal.commit(Entry(at=at, hindsights=(Hindsight(attempt.id, verdict),)))
         report.misses += 1
     return report
+
+
+async def read_all_costs(journal: Journal, reader: CostReader, now: Millis, report: Report) -> None:
+    """Read what every closed position on record cost, each once, and add to the report what came of it."""
+    with JournalScan.open(journal.path) as scan:
+        closings = list(uncosted(scan))
+    for closing in closings:
+        if closing.closed_at + BOOKED_MS > now:
+            report.costs_open.append(
+                StaysOpen(closing.key, closing.closed_at, "it closed too short a time ago", due=False)
+            )
+            continue
+        try:
+            found = await reader.costs(closing)
+        except StateFileError:
+            raise
+        except TpctlError as error:
+            report.costs_open.append(StaysOpen(closing.key, closing.closed_at, error.message, due=True))
+            continue
+        journal.commit(Entry(at=now, costs=(found,)))
+        report.costs += 1
 
 
 def _too_soon(key: PositionKey, closed_at: Millis) -> StaysOpen:
@@ -159,45 +185,83 @@ class Settler:
     """Settles positions of a running watch when their time has come. Hearing of a close costs the loop nothing.
 
     `since` is when its world began: what closed before is another market's. `pause` is how long it steps aside between
-    two pieces of work.
+    two pieces of work. With `costs` it also reads what each position cost, soon after its close.
     """
 
-    def __init__(self, path: Path, minutes: Minutes, *, since: Millis = 0, pause: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        minutes: Minutes,
+        *,
+        since: Millis = 0,
+        pause: float = 0.0,
+        costs: CostReader | None = None,
+    ) -> None:
         self._path = path
         self._minutes = minutes
         self._since = since
         self._pause = pause
+        self._costs = costs
         self._waiting: list[tuple[Millis, Note]] = []
+        self._uncosted: list[tuple[Millis, Closing]] = []
 
     def recover(self, now: Millis) -> None:
         """Take up what an earlier run left; raises `StateFileError` where the journal cannot be read."""
         with JournalScan.open(self._path) as scan:
-            settled = scan.settled()
+            settled, costed = scan.settled(), scan.costed()
             for _, note in scan.notes_from(max(self._since, now - _BACK_MS), (NoteKind.CLOSED,)):
-                if note.data.get("generation") not in settled:
-                    self.closed(note)
+                generation = note.data.get("generation")
+                if generation not in settled:
+                    self._await_path(note)
+                if generation not in costed:
+                    self._await_costs(note)
 
     def closed(self, note: Note) -> None:
         """Hear of a position that has closed."""
+        self._await_path(note)
+        self._await_costs(note)
+
+    def _await_path(self, note: Note) -> None:
         self._waiting.append((note.at + HORIZON_MS + 2 * MINUTE_MS, note))
 
-    def due(self, now: Millis) -> bool:
-        """Whether a position can be settled now."""
-        return any(at <= now for at, _ in self._waiting)
+    def _await_costs(self, note: Note) -> None:
+        closing = closing_of(note)
+        if closing is not None and self._costs is not None:
+            self._uncosted.append((note.at + BOOKED_MS, closing))
 
-    async def settle(self, now: Millis, rules: ExitRules, commit: Callable[[Settlement], object]) -> int:
+    def due(self, now: Millis) -> bool:
+        """Whether a position can be settled now, or its costs be read."""
+        return any(at <= now for at, _ in self._waiting) or any(at <= now for at, _ in self._uncosted)
+
+    async def settle(self, now: Millis, rules: ExitRules, commit: Callable[[Entry], object]) -> int:
         """Settle what is due and return how many positions were; what cannot be read is tried again later."""
+        if self._costs is not None:
+            await self._read_costs(self._costs, now, commit)
         done = 0
         with JournalScan.open(self._path) as scan:
             for at, note in [one for one in self._waiting if one[0] <= now]:
                 found = None if note.key is None else await self._settled(scan, note.key, note, rules)
                 if isinstance(found, Settlement):
-                    commit(found)
+                    commit(Entry(at=now, settlements=(found,)))
                     done += 1
                 self._waiting.remove((at, note))
                 if isinstance(found, StaysOpen) and now - note.at < _GIVE_UP_MS:
                     self._waiting.append((now + _AGAIN_MS, note))
         return done
+
+    async def _read_costs(self, reader: CostReader, now: Millis, commit: Callable[[Entry], object]) -> None:
+        for at, closing in [one for one in self._uncosted if one[0] <= now]:
+            again: tuple[tuple[Millis, Closing], ...] = ()
+            try:
+                commit(Entry(at=now, costs=(await reader.costs(closing),)))
+            except (StateFileError, LockedError):
+                raise
+            except TpctlError:
+                if now - closing.closed_at < _GIVE_UP_MS:
+                    again = ((now + _AGAIN_MS, closing),)
+            self._uncosted.remove((at, closing))
+            self._uncosted += again
+            await self._breathe()
 
     async def _settled(
         self, scan: JournalScan, key: PositionKey, note: Note, rules: ExitRules

@@ -553,9 +553,7 @@ class Watch:
         now = self._clock.now()
         # Another process may be writing: what is not settled now is settled later.
         with contextlib.suppress(LockedError):
-            await settler.settle(
-                now, self.state.rules, lambda found: self._journal.commit(Entry(at=now, settlements=(found,)))
-            )
+            await settler.settle(now, self.state.rules, self._journal.commit)
 
     async def _measure(self, risk: RiskMeter) -> None:
         try:

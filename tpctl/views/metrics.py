@@ -13,8 +13,8 @@ from tpctl.exits.statistics import Dimension, Tally
 from tpctl.exits.targets import Finding, Level, worst
 from tpctl.exits.units import trimmed
 from tpctl.views.metrics_fields import feedback_fields
-from tpctl.views.metrics_hindsight import hindsight_lines
-from tpctl.views.metrics_report import NOT_RECORDED, MetricsReport, Rest, Row, shown_group, value_of
+from tpctl.views.metrics_hindsight import hindsight_lines, total_of
+from tpctl.views.metrics_report import MetricsReport, Rest, Row, not_recorded, shown_group, value_of
 
 _HEADS = {
     "tp_attempts": "done",
@@ -158,6 +158,7 @@ def _below(report: MetricsReport) -> list[str]:
             f"positions    {closes.count} closed, PnL {closes.pnl:+,.2f} after exit fees of {closes.fees:,.2f},"
             f" mean {r}: {reasons}"
         )
+    lines += _cost_lines(rest)
     if rest.naked_ms is not None:
         count, p50, p99, longest = rest.naked_ms
         lines.append(f"naked time   p50 {p50} ms, p99 {p99} ms, longest {longest} ms, of {count} positions")
@@ -166,8 +167,22 @@ def _below(report: MetricsReport) -> list[str]:
         moves = ", ".join(f"{cause} {count}" for cause, count in rest.stop_moves.items())
         lines.append(f"stops moved  {moves}")
     lines += hindsight_lines(rest.hindsight)
-    words = ", ".join(name.removesuffix("_usd").removesuffix("_ms").replace("_", " ") for name in NOT_RECORDED)
+    words = ", ".join(name.removesuffix("_usd").replace("_", " ") for name in not_recorded(report))
     return [*lines, f"n/a          not recorded: {words}"]
+
+
+def _cost_lines(rest: Rest) -> list[str]:
+    """Return what positions cost beside the fees of their exits."""
+    charges = rest.charges
+    known = (("entry fees", charges.entry_fees, ",.2f"), ("funding paid", charges.funding, "+,.2f"))
+    parts = [
+        f"{words} {total_of(spread):{form}} USD ({spread.count})" for words, spread, form in known if spread is not None
+    ]
+    if not parts:
+        return []
+    net = charges.net
+    after = "" if net is None else f"; PnL after both {total_of(net):+,.2f} USD ({net.count})"
+    return [f"costs        {', '.join(parts)}{after}, of {charges.read} positions read"]
 
 
 def _course_lines(rest: Rest) -> list[str]:

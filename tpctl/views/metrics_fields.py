@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from tpctl.adapters.metrics_positions import Excursions
 from tpctl.adapters.metrics_query import Spread
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Tally
 from tpctl.exits.targets import Level
 from tpctl.exits.units import Millis, trimmed
-from tpctl.views.metrics_report import FIELDS, NOT_RECORDED, MetricsReport, Row, group_key, value_of
+from tpctl.views.metrics_report import FIELDS, NOT_RECORDED, MetricsReport, Row, charged, group_key, value_of
 
 if TYPE_CHECKING:
     from tpctl.views.machine import Json
@@ -106,12 +107,12 @@ def findings_fields(report: MetricsReport) -> "list[Json]":
 
 
 def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
-    from tpctl.views.metrics_hindsight import hindsight_fields
+    from tpctl.views.metrics_hindsight import hindsight_fields, summed_fields
 
     rest = report.rest
     found = hindsight_fields(rest if isinstance(rest, Unavailable) else rest.hindsight)
     names = ("naked_ms", "slippage", "positions", "stop_moves", "hit_probability", *_EXCURSIONS, "capture_total")
-    names += ("latency_ms",)
+    names += ("latency_ms", "funding_usd", "entry_fees_usd", "net_pnl_usd")
     if isinstance(rest, Unavailable):
         for name in names:
             put(found, name, rest)
@@ -141,17 +142,22 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
     for name, (attribute, reason) in _EXCURSIONS.items():
         spread: Spread | None = getattr(rest.excursions, attribute)
         put(found, name, Unavailable(reason) if spread is None else spread_fields(spread))
-    captured = rest.excursions.captured
-    if captured is None:
-        put(found, "capture_total", Unavailable(_EXCURSIONS["capture_ratio"][1]))
-    else:
-        figures = {"taken_usd": captured.taken, "offered_usd": captured.offered, "ratio": captured.share}
-        found["capture_total"] = {"count": captured.count, **{name: trimmed(value) for name, value in figures.items()}}
+    put(found, "capture_total", _captured_fields(rest.excursions))
+    for name, cost in charged(rest).items():
+        put(found, name, cost if isinstance(cost, Unavailable) else summed_fields(cost))
     if rest.latency_ms:
         found["latency_ms"] = {stage: _whole_fields(spread) for stage, spread in rest.latency_ms.items()}
     else:
         put(found, "latency_ms", Unavailable("no order was answered yet"))
     return found
+
+
+def _captured_fields(course: Excursions) -> "dict[str, Json] | Unavailable":
+    captured = course.captured
+    if captured is None:
+        return Unavailable(_EXCURSIONS["capture_ratio"][1])
+    figures = {"taken_usd": captured.taken, "offered_usd": captured.offered, "ratio": captured.share}
+    return {"count": captured.count, **{name: trimmed(value) for name, value in figures.items()}}
 
 
 def _whole_fields(spread: Spread) -> "dict[str, Json]":

@@ -66,7 +66,7 @@ def hindsight_fields(found: InHindsight | Unavailable) -> "dict[str, Json]":
     others: list[Json] = [_other_fields(name, other) for name, other in found.others.items()]
     put(rows, "counterfactuals", others or Unavailable(NOT_SETTLED))
     for name, spread in (("regret", found.regret), ("regret_r", found.regret_r)):
-        put(rows, name, Unavailable(NOT_SETTLED) if spread is None else _summed(spread))
+        put(rows, name, Unavailable(NOT_SETTLED) if spread is None else summed_fields(spread))
     return rows
 
 
@@ -86,7 +86,7 @@ def early_rates(one: Early) -> tuple[Decimal | None, Decimal | None, Decimal | N
 
 
 def _other_fields(name: str, other: Other) -> "dict[str, Json]":
-    row: dict[str, Json] = {"name": name, "difference_usd": _summed(other.better)}
+    row: dict[str, Json] = {"name": name, "difference_usd": summed_fields(other.better)}
     put(
         row,
         "difference_r",
@@ -97,7 +97,8 @@ def _other_fields(name: str, other: Other) -> "dict[str, Json]":
     return row
 
 
-def _summed(spread: Spread) -> "dict[str, Json]":
+def summed_fields(spread: Spread) -> "dict[str, Json]":
+    """Return the figures of some values with their sum."""
     return {"total": trimmed(total_of(spread)), **spread_fields(spread)}
 
 

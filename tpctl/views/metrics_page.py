@@ -21,7 +21,7 @@ from tpctl.views.machine import rfc3339
 from tpctl.views.metrics import cell, slippage_kinds, table_heads
 from tpctl.views.metrics_charts import HeatMap
 from tpctl.views.metrics_hindsight import NOT_SETTLED, OTHER_WORDS, early_rates, span, total_of
-from tpctl.views.metrics_report import NOT_RECORDED, TABLE_FIELDS, MetricsReport, Row, shown_group
+from tpctl.views.metrics_report import TABLE_FIELDS, MetricsReport, Rest, Row, charged, not_recorded, shown_group
 from tpctl.views.metrics_svg import equity_svg, heat_svg
 from tpctl.views.metrics_trade_svg import Path, trade_svg
 
@@ -72,7 +72,7 @@ def page_html(page: Page) -> str:
         _course(report),
         _hindsight(report),
         _worst(page.trades),
-        section("Not recorded", _not_recorded()),
+        section("Not recorded", _not_recorded(report)),
     ]
     return whole(page.title, parts)
 
@@ -187,6 +187,7 @@ def _exits(report: MetricsReport) -> str:
     r = "n/a" if closes.mean_r is None else f"{closes.mean_r:+.2f} R"
     parts = [
         f"<p>{closes.count} closed, PnL {closes.pnl:+,.2f} USD after exit fees of {closes.fees:,.2f}, mean {r}.</p>",
+        _costs(rest),
         _counts("Closed by", {name.replace("_", "-"): count for name, count in closes.reasons.items()}),
         _counts("Stops moved", rest.stop_moves),
     ]
@@ -205,6 +206,22 @@ def _exits(report: MetricsReport) -> str:
             f"<table><thead><tr>{heads}<th>p90</th><th>p99</th><th>max</th></tr></thead><tbody>{rows}</tbody></table>"
         )
     return section("Positions", "".join(parts))
+
+
+def _costs(rest: Rest) -> str:
+    """Return what positions cost beside the fees of their exits."""
+    words = {"entry_fees_usd": "fees of the entries", "funding_usd": "funding paid", "net_pnl_usd": "PnL after both"}
+    told = charged(rest)
+    rows = [
+        f"<tr><td class=left>{text}</td><td>{spread.count}</td><td>{total_of(spread):+,.2f}</td>"
+        f"<td>{spread.mean:+,.2f}</td><td>{spread.quantiles[0]:+,.2f}</td></tr>"
+        for name, text in words.items()
+        if not isinstance(spread := told[name], Unavailable)
+    ]
+    if not rows:
+        return ""
+    heads = "<th class=left>beside the fees of exits, USD</th><th>positions</th><th>total</th><th>mean</th><th>p50</th>"
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _course(report: MetricsReport) -> str:
@@ -322,10 +339,10 @@ def _worst(trades: Sequence[Trade]) -> str:
     return section("Worst trades", "".join(articles) + words)
 
 
-def _not_recorded() -> str:
+def _not_recorded(report: MetricsReport) -> str:
     rows = "".join(
         f"<tr><td class=left>{escape(name)}</td><td class='left wrap'>{escape(reason)}</td></tr>"
-        for name, reason in NOT_RECORDED.items()
+        for name, reason in not_recorded(report).items()
     )
     return f"<table><tbody>{rows}</tbody></table>"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tpctl.adapters.metrics_positions import Excursions, InHindsight
+from tpctl.adapters.metrics_positions import Charges, Excursions, InHindsight
 from tpctl.adapters.metrics_query import Closes, Spread
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Dimension, Tally
@@ -78,10 +78,13 @@ NOT_IN_FILE = Unavailable("a metrics file does not hold it")
 
 # What an operator may look for and no journal holds, with the reason.
 NOT_RECORDED: Mapping[str, str] = {
-    "slippage_to_mid": "the mid of the book is not recorded when an order fills",
-    "funding_usd": "funding payments are not recorded",
-    "entry_fees_usd": "only the fees of exits are recorded",
+    "slippage_to_mid": (
+        "no mid of the book is read when an order fills, and the exchange keeps none to be read later; its triggers are"
+        " judged by the mark"
+    ),
 }
+_NOT_READ = "the account's history was read for no closed position yet: watch does minutes after a close, see --settle"
+_NOT_TOLD = "the account's history does not tell it of any closed position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Rest:
     excursions: Excursions
     latency_ms: Mapping[str, Spread]
     hindsight: InHindsight
+    charges: Charges
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,22 @@ class MetricsReport:
     def level(self) -> Level:
         """The worst level of all rows."""
         return worst(finding for row in self.rows for finding in row.findings)
+
+
+def charged(rest: Rest) -> Mapping[str, Spread | Unavailable]:
+    """Return what positions cost beside the fees of their exits by the contract's words, or why it is not known."""
+    charges = rest.charges
+    missing = Unavailable(_NOT_TOLD if charges.read else _NOT_READ)
+    named = {"funding_usd": charges.funding, "entry_fees_usd": charges.entry_fees, "net_pnl_usd": charges.net}
+    return {name: missing if spread is None else spread for name, spread in named.items()}
+
+
+def not_recorded(report: MetricsReport) -> Mapping[str, str]:
+    """Return what this report cannot tell, with the reason."""
+    if isinstance(report.rest, Unavailable):
+        return NOT_RECORDED
+    costs = {name: value.reason for name, value in charged(report.rest).items() if isinstance(value, Unavailable)}
+    return {**NOT_RECORDED, **{name: reason for name, reason in costs.items() if name != "net_pnl_usd"}}
 
 
 def value_of(row: Row, name: str) -> Decimal | int | Unavailable:
