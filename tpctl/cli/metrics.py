@@ -379,8 +379,10 @@ def metrics(
     itself. --record writes to the journal and the metrics file beside a running watch.
 
     --settle looks at the price path until four hours after each exit: which misses were premature, how far the price
-    still went, what other exits had given on the same path, and the regret. A running watch does so by itself. What
-    candles are missing for stays open with the reason, and the exit code is then 19.
+    still went, what other exits had given on the same path, and the regret. Where the profile has keys it also reads
+    from the account what each position cost beside the fees of its exits: the fees of its entries, and its funding. A
+    running watch does both by itself. What candles or answers are missing for stays open with the reason, and the exit
+    code is then 19.
     """
     if json and output_format not in {None, Format.JSON}:
         raise UsageError("--json and --format contradict each other", "give one of them")
