@@ -155,7 +155,7 @@ MUTANTS: tuple[Mutant, ...] = (
             _BLIND_GUARD,
         ),
         "calm",
-        4,
+        0,
         "I2",
     ),
     Mutant(
@@ -303,7 +303,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         "deaths",
-        1,
+        3,
         "I23",
     ),
     Mutant(
@@ -338,7 +338,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "ibkr-risk-bot#1: a watchdog that trusts its own flags",
         (Edit("tpctl.engine.watch:Watch._on_time", "now - self._wide_at >= self._terms.reconcile_ms", "False"),),
         "blind",
-        1,
+        0,
         "I1",
     ),
     Mutant(
@@ -354,7 +354,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a first stop that waits for a reading which never comes",
         (Edit("tpctl.exits.progress:_ask_context_again", "if awaited and asked", "if False and asked"),),
         "lossy",
-        0,
+        1,
         "I1",
     ),
     Mutant(
@@ -398,7 +398,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit("tpctl.exits.decide:_on_mode", "Decision(replace(state, mode=mode),", "Decision(state,"),
         ),
         "modes",
-        0,
+        1,
         "I1",
     ),
     Mutant(
@@ -454,7 +454,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a long's comparison used for shorts: closed at once, or never",
         (Edit("tpctl.exits.draft:Draft.beyond", "return False", "return True"),),
         "calm",
-        1,
+        19,
         "I15",
     ),
     Mutant(

@@ -18,7 +18,7 @@ from tpctl.venue.rulebook import RuleBook
 
 _DAY_MS = 86_400_000
 _MARK = Decimal("0.00000001")
-_BUSY_MS, _NEAR_MS = 4_000, 30_000
+_BUSY_MS, _NEAR_MS = 4_000, 15_000
 BUSY_STEP_MS, _NEAR_STEP_MS = 1_000, 5_000
 # Calm that lasts is told in steps this many times as long as it has lasted.
 _STRIDE = 4
@@ -104,8 +104,11 @@ class Walk:
         return BUSY_STEP_MS if symbol in self._planned else self._spacing(self._stirred[symbol])
 
     def advance(self, at: Millis, crosses: Callable[[str, float], bool]) -> tuple[Quote, ...]:
-        """Return the quotes due at `at`; `crosses` tells whether a price that moves by a factor would reach a level."""
-        due = [symbol for symbol in self._price if at - self._quoted.get(symbol, 0) >= self._gap(symbol)]
+        """Return the quotes due at `at`; `crosses` tells whether a price that moves by a factor would reach a level.
+
+        What is due soon is quoted too, so that calm symbols share their steps.
+        """
+        due = [symbol for symbol in self._price if 2 * (at - self._quoted.get(symbol, 0)) >= self._gap(symbol)]
         self._now = at
         common = self._rng.gauss(0.0, 0.7)
         for symbol in due:

@@ -24,7 +24,7 @@ DAY_MS: Final = 86_400_000
 # How often a broken story is told again to find what broke it.
 _RETELLINGS: Final = 60
 # The smallest share of its rate that a fault has in a story.
-_RAREST: Final = 1 / 30
+_RAREST: Final = 1 / 300
 # The smallest share of the usual volatility.
 _CALMEST: Final = 1 / 4
 
@@ -45,10 +45,10 @@ def tell(story: Story) -> Told:
 def vary(story: Story) -> Story:
     """Return the story with rates and a market of its own, by the seed.
 
-    Each fault strikes between a thirtieth of its rate and the whole, the market moves between a quarter of its usual
-    volatility and the whole. Stories that differ in what is rare and what is frequent find more than stories that are
-    all alike (reliability 6: rates drawn log-uniformly): in a storm of everything at once the slow consequences of a
-    single fault drown.
+    Each fault strikes between a three-hundredth of its rate and the whole, the market moves between a quarter of its
+    usual volatility and the whole. Stories that differ in what is rare and what is frequent find more than stories that
+    are all alike (reliability 6: rates drawn log-uniformly): in a storm of everything at once the slow consequences of
+    a single fault drown.
     """
     draw = Random(f"{story.seed}:rates")  # noqa: S311 - not for secrets: a story that can be told again
 
