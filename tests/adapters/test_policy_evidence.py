@@ -11,6 +11,7 @@ from tpctl.adapters.policy_pointer import Choice, Stage
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
 from tpctl.market.policy.advice import in_share
+from tpctl.market.policy.model import Action
 
 D = Decimal
 HASH = "ab" * 32
@@ -101,23 +102,76 @@ def test_slippage_is_adverse_above_zero_on_both_sides() -> None:
     assert book.evidence.slips == pytest.approx([0.001, -0.001])
 
 
+def met(life: str = "aa", chance: str | None = "0.4", at: int = 210) -> Note:
+    data: dict[str, Scalar] = {"policy": HASH, "promoted_at": 5, "generation": life, "reading_swell": D(0)}
+    return Note(at, NoteKind.POLICY, LONG, "sees", data | ({} if chance is None else {"hit_chance": D(chance)}))
+
+
+def asks(action: Action, life: str = "aa") -> Note:
+    data: dict[str, Scalar] = {"policy": HASH, "promoted_at": 5, "generation": life, "action": action.name}
+    return Note(220, NoteKind.POLICY, LONG, "asks", data)
+
+
+def ended(reason: str, life: str = "aa") -> Note:
+    note = closed(life)
+    return Note(note.at, note.kind, note.key, reason, note.data)
+
+
+def hit(at: int = 230) -> Note:
+    return Note(at, NoteKind.TP_HIT, LONG, "", {"price": D(2), "trigger": D(2)})
+
+
+def test_what_is_asked_first_counts_once_the_position_is_closed() -> None:
+    book = EvidenceBook(choice(), KNOWN)
+    book.see([in_use(), met(), asks(Action.TIGHTEN), asks(Action.CLOSE_ALL)])
+    assert book.evidence.actions == []
+
+    book.see([ended("request"), met("bb"), ended("stop", "bb"), met("cc"), ended("request", "cc")])
+    book.see([asks(Action.CLOSE_ALL, "dd"), ended("stop", "dd")])
+    # What somebody else closed, and a position it never met, say nothing of it.
+    assert book.evidence.actions == [Action.TIGHTEN, Action.HOLD]
+
+
+def test_a_shadow_is_asked_first_too_but_foretells_nothing() -> None:
+    book = EvidenceBook(choice(Stage.SHADOW), KNOWN)
+    book.see([in_use(), met(), asks(Action.CLOSE_HALF), hit(), ended("stop")])
+
+    assert (book.evidence.actions, book.evidence.hits, book.evidence.slips) == ([Action.CLOSE_HALF], [], [])
+
+
+@pytest.mark.parametrize(
+    ("story", "found"),
+    [
+        ((met(), hit(), hit(), ended("stop")), [(0.4, True)]),
+        ((met(), ended("stop")), [(0.4, False)]),
+        ((met(), hit(211 + 1_000), ended("stop")), [(0.4, False)]),
+        ((met(), ended("another order")), []),
+        ((met(chance=None), hit(), ended("stop")), []),
+        ((met(),), []),
+    ],
+    ids=["hit", "stopped", "too late", "closed by others", "not foretold", "open"],
+)
+def test_a_target_is_hit_or_not_within_the_longest_holding(
+    story: tuple[Note, ...], found: list[tuple[float, bool]]
+) -> None:
+    book = EvidenceBook(choice(), KNOWN, 1_000)
+    book.see([in_use(), *story])
+
+    assert book.evidence.hits == found
+
+
 def test_reading_it_back_from_the_journal_comes_to_the_same(tmp_path: Path) -> None:
-    met = Note(
-        210,
-        NoteKind.POLICY,
-        LONG,
-        "sees",
-        {"policy": HASH, "promoted_at": 5, "generation": "aa", "reading_swell": D("0.25")},
-    )
-    story = (in_use(), met, met, closed(), Note(301, NoteKind.STOPPED, None, "", {}))
+    seen = met()
+    story = (in_use(), seen, seen, asks(Action.TIGHTEN), closed(), Note(301, NoteKind.STOPPED, None, "", {}))
     path = tmp_path / "journal.db"
     journal = Journal.open(path, "account", at=0, code_version="test")
     journal.commit(Entry(at=300, notes=story))
     told = EvidenceBook(choice(), KNOWN)
-    assert [told.see([note]) for note in story] == [False, True, False, True, False]
+    assert [told.see([note]) for note in story] == [False, True, False, False, True, False]
 
     read = read_evidence(journal, choice(), KNOWN)
     journal.close()
     assert read.evidence == told.evidence
-    assert (read.evidence.results, read.evidence.readings) == ([0.5], {"swell": [0.25]})
+    assert (read.evidence.results, read.evidence.readings) == ([0.5], {"swell": [0.0]})
+    assert (read.evidence.actions, read.evidence.hits) == ([Action.TIGHTEN], [(0.4, False)])
     assert read.met == told.met == {"aa"}

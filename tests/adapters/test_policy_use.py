@@ -4,14 +4,17 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 from subprocess import run
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from test_policy_registry import kept
 
 from tpctl.adapters.policy_pointer import Choice, Stage
-from tpctl.adapters.policy_registry import PolicyRegistry, Record
+from tpctl.adapters.policy_registry import HitRecord, PolicyRegistry, Record
 from tpctl.adapters.policy_use import PolicyFile, PolicyUse, policy_in_use
 from tpctl.exits.instrument import Unavailable
+from tpctl.market.policy.hits import HitOdds
 
 DAY_MS = 86_400_000
 
@@ -91,6 +94,41 @@ def test_a_damaged_file_leaves_the_ladder_and_says_why(tmp_path: Path, name: str
     (registry.path / name.format(hash=record.hash)).write_bytes(content)
 
     assert reason(policy_in_use(tmp_path)).startswith("no policy is used: ")
+
+
+def test_what_its_training_promised_comes_with_it(tmp_path: Path) -> None:
+    registry = PolicyRegistry(tmp_path)
+    record = kept(registry)
+    promote(registry, record)
+    use = policy_in_use(tmp_path)
+    assert isinstance(use, PolicyUse)
+    # A record of an earlier version.
+    assert (use.expected.actions, use.expected.hits, use.expected.leverage) == ((), None, None)
+
+    mix, hits = (0.5, 0.1, 0.1, 0.2, 0.1), HitRecord(0.5, (1.0, 2.0, 3.0, 4.0, 5.0))
+    registry.write_record(replace(record, actions=mix, hits=hits, leverage=(Decimal(1), Decimal(20))))
+    use = policy_in_use(tmp_path)
+    assert isinstance(use, PolicyUse)
+    assert use.expected.actions == mix
+    assert use.expected.hits == HitOdds(hits.bias, hits.weights)
+    assert use.expected.leverage == (1, 20)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"actions": (0.5, 0.5)},
+        {"actions": (1.0, 0.0, 0.0, 0.0, 0.0)},
+        {"hits": HitRecord(0.5, (1.0,))},
+    ],
+)
+def test_promises_that_do_not_fit_leave_the_ladder(tmp_path: Path, changed: dict[str, Any]) -> None:
+    registry = PolicyRegistry(tmp_path)
+    record = kept(registry)
+    promote(registry, record)
+    registry.write_record(replace(record, **changed))
+
+    assert "does not say what the policy was trained on" in reason(policy_in_use(tmp_path))
 
 
 def test_a_file_others_can_write_is_not_used(tmp_path: Path) -> None:

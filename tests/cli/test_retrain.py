@@ -112,6 +112,9 @@ def test_a_training_makes_a_candidate_a_log_and_no_promotion(desk: Desk) -> None
     record = desk.registry.find(data["run"]["hash"])
     assert desk.registry.policy(record.hash).origin.seed == 1
     assert [one.name for one in record.features] == ["drift_fast", "drift_slow", "swell", "reach"]
+    assert record.hits is not None
+    assert (len(record.actions), len(record.hits.weights)) == (5, 5)
+    assert record.leverage == (1, 20)
     assert not desk.registry.checkpoint.exists()
     heard, *lines = desk.registry.log.read_text().splitlines()
     assert "feedback attempts=0 fills=0 tp_hit_rate=- " in heard
@@ -251,6 +254,23 @@ def test_a_shadow_that_was_short_is_told_when_the_policy_is_to_be_used(desk: Des
     assert (desk.err, f"in use: policy {name} (shadow, told and not used)" in desk.out) == ("", True)
     assert desk("--promote", name, "--stage", "canary") is ExitCode.OK
     assert desk.err == ("warning: it was in shadow for 0 days and 0 positions: 14 days and 100 positions are advised\n")
+
+
+def test_what_of_drift_cannot_be_judged_yet_is_told(desk: Desk) -> None:
+    name = desk.judged(desk.registry.find(desk.train()["run"]["hash"])).hash[:12]
+    assert desk() is ExitCode.OK
+    assert "drift: " not in desk.out
+
+    assert desk("--promote", name, "--stage", "promoted") is ExitCode.OK
+    assert "drift: whether the market has moved is judged from 200 positions on, 0 so far\n" in desk.out
+    assert desk("--json") is ExitCode.OK
+    assert desk.data["drift"]["alarms"] == []
+    assert [text.split(" is judged from ")[0] for text in desk.data["drift"]["waiting"]] == [
+        "slippage",
+        "whether the market has moved",
+        "what is asked first",
+        "how often targets are hit",
+    ]
 
 
 def test_candles_come_from_a_folder_too(empty: Desk, tmp_path: Path) -> None:

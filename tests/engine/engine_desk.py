@@ -313,7 +313,7 @@ class Desk:
             use,
             rules=ExitRules,
             life=life,
-            book=lambda used: read_evidence(journal, used.choice, used.symbols),
+            book=lambda used: read_evidence(journal, used.choice, used.symbols, used.policy.longest_ms),
             suspend=lambda used, why: self.suspended.append((used.name, why)),
         )
 

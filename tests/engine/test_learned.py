@@ -15,6 +15,7 @@ from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import NoteKind
 from tpctl.market.policy.drift import Expected
 from tpctl.market.policy.features import ENTRY_FEATURES, STEP_FEATURES
+from tpctl.market.policy.hits import HIT_FEATURES, HitOdds
 from tpctl.market.policy.model import Action, LearnedPolicy, Linear, Origin, Score, Zone
 from tpctl.ports import Candle
 
@@ -150,6 +151,42 @@ def test_on_a_symbol_it_was_not_trained_on_the_ladder_goes_on_and_that_is_told_o
     assert desk.quantity() == 800
     assert asked(desk) == ["policy ab12cd34ef56 was not trained on XRPUSDT; its exits follow the ladder"]
     assert "policy ab12cd34ef56 was not trained on XRPUSDT" in str(desk.told(NoteKind.PLANNED)[0].data["reasons"])
+
+
+def test_at_a_leverage_it_was_not_trained_for_the_ladder_goes_on_and_that_is_told_once(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path)
+    plain = Score(0.0, (0.0,) * len(ENTRY_FEATURES))
+    use = use_of(ALWAYS, zones=(Zone(2.0, plain),), expected=Expected(0.0, 0.0001, leverage=(D(1), D(10))))
+    steps = [item for number in (1, 2) for item in (close_of(desk, number), *still("2.5", 4))]
+    desk.run(*still("2.5", 3), *steps, use=lambda: use)
+
+    why = "policy ab12cd34ef56 was trained for leverages of 1x to 10x, not for 20x"
+    assert desk.quantity() == 800
+    assert asked(desk) == [f"{why}; its exits follow the ladder"]
+    assert f"no learned policy blended in: {why}" in str(desk.told(NoteKind.PLANNED)[0].data["reasons"])
+
+
+@pytest.mark.parametrize("chance", [0.9, 0.02])
+def test_a_policy_whose_chances_fail_suspends_itself_and_one_whose_come_true_goes_on(
+    tmp_path: Path, chance: float
+) -> None:
+    desk = desk_of(tmp_path)
+    bias = 20.0 if chance > 0.5 else -20.0
+    use = use_of(expected=Expected(-5.0, 0.0001, hits=HitOdds(bias, (0.0,) * len(HIT_FEATURES))))
+    # Forty positions that run into their stop without a target.
+    steps: list[object] = []
+    for number in range(1, 41):
+        steps += [close_of(desk, number), *still("2.5", 3), {"XRPUSDT": "2.4"}, *still("2.4", 3)]
+        steps += [{"XRPUSDT": "2.5"}, desk.open_long, *still("2.5", 3)]
+    desk.run(*still("2.5", 3), *steps, use=lambda: use)
+
+    seen = [note for note in desk.told(NoteKind.POLICY) if " sees " in note.reason]
+    assert len(seen) >= 40
+    if chance > 0.5:
+        ((_, why),) = desk.suspended
+        assert why == "targets were hit by 0% of the last 40 positions, 98% expected"
+    else:
+        assert desk.suspended == []
 
 
 def test_without_candles_it_is_silent_and_the_position_stays_protected(tmp_path: Path) -> None:

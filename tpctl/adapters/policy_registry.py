@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a candidate came about and what became of it. Means in R; `seconds` of the training alone.
 
     `interval_ms`, `symbols`, `first` and `last` (ms UTC) say what it was trained on, and `slippage` which mean it
-    reckoned with at take-profits, as a fraction of price: for drift to be seen.
+    reckoned with at take-profits, as a fraction of price: for drift to be seen, as are `features`, the shares of
+    positions each action was asked of first, `hits`, and the range of `leverage`. None and empty where not recorded.
     """
 
     schema: str
@@ -88,6 +90,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slippage: float = 0.0
     features: tuple["FeatureRange", ...] = ()
     gate: GateRecord | None = None
+    actions: tuple[float, ...] = ()
+    hits: "HitRecord | None" = None
+    leverage: tuple[Decimal, Decimal] | None = None
 
 
 class FeatureRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +100,13 @@ class FeatureRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     edges: tuple[float, ...]
+
+
+class HitRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The log odds of a target's hit in training, over `market.policy.hits.HIT_FEATURES`."""
+
+    bias: float
+    weights: tuple[float, ...]
 
 
 class Trial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

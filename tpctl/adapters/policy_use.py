@@ -6,8 +6,11 @@ neither numpy nor msgspec, for `plan` and `watch` read it.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from tpctl.adapters.files import check_private_file, read_file
 from tpctl.adapters.policy_pointer import SHOWN, Choice, read_pointer
@@ -15,7 +18,8 @@ from tpctl.exits.errors import StateFileError
 from tpctl.exits.instrument import Unavailable
 from tpctl.market.policy.codec import decode_policy, policy_hash
 from tpctl.market.policy.drift import Expected
-from tpctl.market.policy.model import LearnedPolicy
+from tpctl.market.policy.hits import HIT_FEATURES, HitOdds
+from tpctl.market.policy.model import Action, LearnedPolicy
 
 FOLDER, POINTER = "policies", "promoted.json"
 
@@ -103,9 +107,39 @@ def _trained(folder: Path, name: str) -> tuple[frozenset[str], Expected]:
         # What it came to out of sample, where that was measured.
         mean = found["mean_r"] if gain is None else found["incumbent_r"] + gain
         features = {str(row["name"]): tuple(map(float, row["edges"])) for row in found["features"]}
-        expected = Expected(float(mean), float(found["slippage"]), features)
+        expected = Expected(
+            float(mean),
+            float(found["slippage"]),
+            features,
+            actions=_shares(found.get("actions") or ()),
+            hits=_odds(found.get("hits")),
+            leverage=_range(found.get("leverage")),
+        )
         return frozenset(map(str, found["symbols"])), expected
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError):
         raise StateFileError(
             f"{str(path)!r} does not say what the policy was trained on", "roll back, or train again"
         ) from None
+
+
+def _shares(found: Sequence[Any]) -> tuple[float, ...]:
+    shares = tuple(map(float, found))
+    if shares and (len(shares) != len(Action) or min(shares) <= 0.0):
+        raise ValueError("shares of actions")
+    return shares
+
+
+def _odds(found: Mapping[str, Any] | None) -> HitOdds | None:
+    if found is None:
+        return None
+    weights = tuple(map(float, found["weights"]))
+    if len(weights) != len(HIT_FEATURES):
+        raise ValueError("weights of hits")
+    return HitOdds(float(found["bias"]), weights)
+
+
+def _range(found: Sequence[Any] | None) -> tuple[Decimal, Decimal] | None:
+    if found is None:
+        return None
+    low, high = (Decimal(str(value)) for value in found)
+    return low, high

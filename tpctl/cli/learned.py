@@ -33,6 +33,6 @@ def open_adviser(
         PolicyFile(folder).current,
         rules=lambda: state().rules,
         life=life,
-        book=lambda use: read_evidence(journal, use.choice, use.symbols),
+        book=lambda use: read_evidence(journal, use.choice, use.symbols, use.policy.longest_ms),
         suspend=suspend,
     )

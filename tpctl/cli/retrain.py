@@ -275,9 +275,9 @@ def retrain(
     Only what passed the gate can be promoted: first as a shadow that is told but not used, then for a share of the
     positions, then for all. --rollback returns to what was in use before. Without a policy the ladder decides alone.
 
-    Training is due after 100 closed positions, after an alarm (results or slippage far from what was trained with), or
-    after 30 days; never twice in a day. Each round is a line of retrain.log in the state directory. A training that is
-    stopped keeps its place. It needs the learn extra.
+    Training is due after 100 closed positions, after an alarm (results, slippage, the market, what is asked first or
+    how often targets are hit, far from what was trained with), or after 30 days; never twice in a day. Each round is a
+    line of retrain.log in the state directory. A training that is stopped keeps its place. It needs the learn extra.
     """
     modes = {
         Mode.RUN: run,

@@ -27,7 +27,7 @@ from tpctl.adapters.checkpoint import (
     write_checkpoint,
 )
 from tpctl.adapters.files import open_state_dir
-from tpctl.adapters.policy_registry import RECORD_SCHEMA, FeatureRange, PolicyRegistry, Record, Trial
+from tpctl.adapters.policy_registry import RECORD_SCHEMA, FeatureRange, HitRecord, PolicyRegistry, Record, Trial
 from tpctl.cli.retrain import Learner, RetrainOptions, Training
 from tpctl.cli.retrain_log import TrainingLog
 from tpctl.exits.errors import ExitCode, InputsError
@@ -160,6 +160,7 @@ class _Run:
 
     def _one(self, config: "TrainConfig", seed: int) -> Record:
         from tpctl.learn.play import Player
+        from tpctl.learn.promises import promises_of
         from tpctl.learn.train import policy_outcomes, train
 
         self._count(config, seed, "training")
@@ -176,6 +177,7 @@ class _Run:
         found = train(episodes, config, seed, told, state=_state(self._checkpoint.search))
         seconds = time.perf_counter() - began
         outcomes = policy_outcomes(Player(episodes), found.policy, config)
+        promised = promises_of(episodes, found.policy, config)
         record = Record(
             schema=RECORD_SCHEMA,
             hash=policy_hash(found.policy),
@@ -198,6 +200,9 @@ class _Run:
             code_version=__version__,
             slippage=_expected(config),
             features=_deciles(episodes),
+            actions=promised.actions,
+            hits=None if promised.hits is None else HitRecord(promised.hits.bias, promised.hits.weights),
+            leverage=config.account.range if config.exits == "dynamic" else None,
         )
         self._registry.add(found.policy, record)
         self._log.end(seed, record)

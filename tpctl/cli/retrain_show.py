@@ -15,10 +15,10 @@ from tpctl.exits.errors import ExitCode, StateFileError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import Millis
 from tpctl.market.bars import DAY_MS
-from tpctl.market.policy.drift import alarms, leaves_early
+from tpctl.market.policy.drift import Evidence, alarms, leaves_early, waiting
 from tpctl.market.policy.due import Due, Standing, due
 from tpctl.settings.profile import profile_state
-from tpctl.views.retrain import RetrainView, document, listing, page
+from tpctl.views.retrain import Drift, RetrainView, document, listing, page
 
 # Learning 8: how long a policy is in shadow before it is used.
 _SHADOW_DAYS, _SHADOW_POSITIONS = 14, 100
@@ -37,8 +37,8 @@ def run_registry(options: RetrainOptions) -> ExitCode:
         elif options.mode is Mode.ROLLBACK:
             registry.rollback(now, "asked for")
         records, pointer = registry.records(), registry.pointer()
-        found = _due(state, records, pointer, now)
-        view = RetrainView(profile, env, now, pointer, records, registry.trials().count, found)
+        found, drift = _due(state, records, pointer, now)
+        view = RetrainView(profile, env, now, pointer, records, registry.trials().count, found, drift=drift)
     elif options.mode in {Mode.PROMOTE, Mode.ROLLBACK}:
         raise StateFileError(f"{str(place)!r} holds no policies", "train one first: tpctl retrain --run")
     else:
@@ -76,14 +76,16 @@ def _untried(state: StateDir, choice: Choice | None, record: Record, now: Millis
     return f"it was in shadow for {days} days and {met} positions: {advised}"
 
 
-def _due(state: StateDir, records: Sequence[Record], pointer: Pointer, now: Millis) -> Due:
+def _due(state: StateDir, records: Sequence[Record], pointer: Pointer, now: Millis) -> tuple[Due, Drift]:
     trained_at = records[-1].at if records else None
     if not state.journal.exists():
-        return due(Standing(now, trained_at, 0))
+        drift = _drift(state, None, pointer)
+        return due(Standing(now, trained_at, 0, drift.alarms)), drift
     with JournalReader.read_only(state.journal) as journal:
         closed = len(journal.episodes(closed_since=trained_at or 0))
-        found = (*_alarms(state, journal, pointer), *_premature(journal, trained_at or 0))
-    return due(Standing(now, trained_at, closed, found))
+        drift = _drift(state, journal, pointer)
+        found = (*drift.alarms, *_premature(journal, trained_at or 0))
+    return due(Standing(now, trained_at, closed, found)), drift
 
 
 def _premature(journal: JournalReader, since: Millis) -> tuple[str, ...]:
@@ -93,11 +95,14 @@ def _premature(journal: JournalReader, since: Millis) -> tuple[str, ...]:
     return () if found is None else (found,)
 
 
-def _alarms(state: StateDir, journal: JournalReader, pointer: Pointer) -> tuple[str, ...]:
+def _drift(state: StateDir, journal: JournalReader | None, pointer: Pointer) -> Drift:
     """Return what speaks against the policy in use, or what took it out of use."""
     if pointer.suspended is not None:
-        return (pointer.why_none,)
+        return Drift((pointer.why_none,))
     use = policy_in_use(state.path)
     if isinstance(use, Unavailable):
-        return () if pointer.choice is None else (use.reason,)
-    return alarms(read_evidence(journal, use.choice, use.symbols).evidence, use.expected)
+        return Drift() if pointer.choice is None else Drift((use.reason,))
+    evidence = Evidence()
+    if journal is not None:
+        evidence = read_evidence(journal, use.choice, use.symbols, use.policy.longest_ms).evidence
+    return Drift(alarms(evidence, use.expected), waiting(evidence, use.expected))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 
-from tpctl.adapters.policy_evidence import READING, EvidenceBook
+from tpctl.adapters.policy_evidence import ACTION, CHANCE, READING, EvidenceBook
 from tpctl.adapters.policy_pointer import Choice, Stage
 from tpctl.adapters.policy_use import PolicyUse
 from tpctl.exits.draft import tighter
@@ -23,11 +23,12 @@ from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar, Suggestion
 from tpctl.exits.quantize import market_limits, round_stop
 from tpctl.exits.requests import CloseAll, Reduce, Request, TightenStop
 from tpctl.exits.rules import ExitRules
+from tpctl.exits.stages import beyond_training
 from tpctl.exits.stops import stop_distance
 from tpctl.exits.units import ONE, Millis, Ratio, trimmed
 from tpctl.market.policy.advice import StepAdvice, advise_step, advise_zone, in_share, words
 from tpctl.market.policy.drift import alarms
-from tpctl.market.policy.features import HISTORY, MarketReading, PositionReading, read_market
+from tpctl.market.policy.features import HISTORY, MarketReading, PositionReading, read_market, step_features
 from tpctl.market.policy.model import SHARES, Action
 from tpctl.market.volatility import daily_volatility
 from tpctl.ports import AccountReader, Clock
@@ -109,7 +110,8 @@ class LearnedExits:
         advice = advise_zone(use.policy, key.side, seen.market, float(volatility.fraction), float(risk.fraction))
         if advice is None:
             return Unavailable(f"policy {use.name} suggests no distances")
-        return self._trusted(use, key, Suggestion(use.name, Decimal(repr(advice.zone.multiple)), words(advice.why)))
+        found = Suggestion(use.name, Decimal(repr(advice.zone.multiple)), words(advice.why), use.expected.leverage)
+        return self._trusted(use, key, found)
 
     def _trusted(self, use: PolicyUse, key: PositionKey, found: Suggestion) -> Suggestion | Unavailable:
         if use.choice.stage is Stage.SHADOW:
@@ -193,7 +195,7 @@ class LearnedExits:
             if not _guarded(episode) or episode.opened_at >= slot or not self._speaks(use, episode.generation):
                 continue
             seen = fresh.get(key.symbol)
-            missing = _missing(use, key, seen)
+            missing = _untrained(use, episode) or _missing(use, key, seen)
             if missing is not None:
                 if self._silent.get(key) != missing:
                     told.append(self._note(use, key, f"policy {missing}; its exits follow the ladder"))
@@ -207,7 +209,8 @@ class LearnedExits:
             step, request = advice
             shadow = use.choice.stage is Stage.SHADOW
             verb = "in shadow would ask" if shadow else "asks"
-            told.append(self._note(use, key, f"policy {use.name} {verb}: {request}{_because(step)}", step, request))
+            text = f"policy {use.name} {verb}: {request}{_because(step)}"
+            told.append(self._note(use, key, text, (episode.generation, step, request)))
             if not shadow:
                 name = f"policy-{use.name}-{episode.generation}-{slot}"
                 asked.append(Requested(self._clock.now(), key, name, f"policy {use.name}", request))
@@ -224,6 +227,8 @@ class LearnedExits:
         text = ", ".join(f"{name} {value:+.4g}" for name, value in readings.items())
         data = _of(use) | {"generation": episode.generation}
         data |= {f"{READING}{name}": Decimal(f"{value:.9g}") for name, value in readings.items()}
+        chance = None if not isinstance(seen, _Seen) else _chance(use, episode, seen)
+        data |= {} if chance is None else {CHANCE: Decimal(f"{chance:.6g}")}
         return (Note(self._clock.now(), NoteKind.POLICY, key, f"policy {use.name} sees {text}", data),)
 
     def _note(
@@ -231,12 +236,13 @@ class LearnedExits:
         use: PolicyUse,
         key: PositionKey,
         text: str,
-        advice: StepAdvice | None = None,
-        request: Request | None = None,
+        asked: tuple[str, StepAdvice, Request] | None = None,
     ) -> Note:
         data = _of(use)
-        if advice is not None:
+        if asked is not None:
+            life, advice, request = asked
             data |= {"request": str(request), "score": Decimal(f"{advice.why.score:.6g}")}
+            data |= {"generation": life, ACTION: advice.action.name}
         return Note(self._clock.now(), NoteKind.POLICY, key, text, data)
 
     async def _read(self, symbol: str, interval_ms: Millis) -> _Seen | Unavailable:
@@ -282,6 +288,12 @@ def _guarded(episode: Episode) -> bool:
     )
 
 
+def _untrained(use: PolicyUse, episode: Episode) -> str | None:
+    """Return why the policy is silent on a position whose leverage it was not trained for."""
+    plan = episode.plan
+    return None if plan is None else beyond_training(use.name, use.expected.leverage, plan.leverage)
+
+
 def _missing(use: PolicyUse, key: PositionKey, seen: _Seen | Unavailable | None) -> str | None:
     """Return why the policy is silent on a position, None where it can speak."""
     if key.symbol not in use.symbols:
@@ -299,10 +311,19 @@ def _advice(use: PolicyUse, episode: Episode, seen: _Seen | Unavailable | None) 
     """Return what the policy asks for and the request it is; None to hold."""
     if not isinstance(seen, _Seen) or isinstance(seen.market, Unavailable):
         return None
-    position = _position(episode, seen, use.policy.interval_ms * use.policy.horizon)
+    position = _position(episode, seen, use.policy.longest_ms)
     advice = advise_step(use.policy, position, seen.market, partly=_divisible(episode))
     request = None if advice is None else _request(episode, advice)
     return None if advice is None or request is None else (advice, request)
+
+
+def _chance(use: PolicyUse, episode: Episode, seen: _Seen) -> float | None:
+    """Return the chance of the first target of a position that is as fresh as those of the training."""
+    odds, fresh = use.expected.hits, seen.closed_at - episode.opened_at <= 2 * use.policy.interval_ms
+    if odds is None or not fresh or episode.legs_hit or isinstance(seen.market, Unavailable):
+        return None
+    position = _position(episode, seen, use.policy.longest_ms)
+    return None if position.target is None else odds.chance(step_features(position, seen.market))
 
 
 def _position(episode: Episode, seen: _Seen, longest_ms: Millis) -> PositionReading:

@@ -200,12 +200,14 @@ class Reason:
 class Suggestion:
     """What the learned policy in use says of a plan: take-profits at `multiple` of the plan's own mean distance.
 
-    `policy` is the beginning of its hash; `why` are the readings that moved it, for people.
+    `policy` is the beginning of its hash; `why` are the readings that moved it, for people. `leverage` is the range it
+    was trained for; None where any will do.
     """
 
     policy: str
     multiple: Decimal
     why: str = ""
+    leverage: tuple[Decimal, Decimal] | None = None
 
 
 @dataclass(frozen=True, slots=True)

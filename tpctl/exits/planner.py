@@ -21,6 +21,7 @@ from tpctl.exits.rules import ExitRules, TrailRules
 from tpctl.exits.stages import (
     Sketch,
     apply_risk,
+    beyond_training,
     blend,
     clamp,
     clear_liquidation,
@@ -88,6 +89,10 @@ def plan_exits(request: PlanRequest, rules: ExitRules) -> Plan:
     suggestion = request.context.suggestion
     if isinstance(suggestion, Unavailable):
         return _planned(request, rules)
+    leverage = _required(request)
+    untrained = beyond_training(suggestion.policy, suggestion.leverage, leverage)
+    if untrained is not None:
+        return _planned(_without(request, f"policy {untrained}"), rules)
     own = _planned(_without(request, "left out"), rules)
     try:
         return _planned(request, rules, own)

@@ -149,6 +149,14 @@ def _trail_at(sketch: Sketch, callback: Ratio, share: Decimal, rules: ExitRules)
     sketch.reasons.extend(reasons)
 
 
+def beyond_training(policy: str, trained: tuple[Decimal, Decimal] | None, leverage: Decimal) -> str | None:
+    """Return why a learned policy has no say at a leverage: it was trained for others."""
+    if trained is None or trained[0] <= leverage <= trained[1]:
+        return None
+    low, high = map(trimmed, trained)
+    return f"{policy} was trained for leverages of {low}x to {high}x, not for {trimmed(leverage)}x"
+
+
 def blend(sketch: Sketch, suggestion: Suggestion | Unavailable, rules: ExitRules) -> None:
     """Scale all levels toward the mean TP distance the policy in use suggests (exit-rules 5)."""
     if sketch.given_levels:

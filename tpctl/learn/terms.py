@@ -65,10 +65,30 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class LadderAccount:
-    """What the dynamic ladder asks of the account that pseudo-entries do not have: leverage and notional in USD."""
+    """What the dynamic ladder asks of the account that pseudo-entries do not have: leverage and notional in USD.
 
-    leverage: Decimal = Decimal(10)
+    Each position has one of `leverages`, drawn by its time, symbol and side: the ladder has three answers to leverage,
+    and beyond the largest here liquidation would tighten the stops a policy learns from.
+    """
+
+    leverages: tuple[Decimal, ...] = (Decimal(1), Decimal(10), Decimal(20))
     notional: Decimal = Decimal(1000)
+
+    @property
+    def range(self) -> tuple[Decimal, Decimal]:
+        """The least and the largest leverage."""
+        return min(self.leverages), max(self.leverages)
+
+
+def drawn(episodes: Episodes, count: int) -> NDArray[np.int64]:
+    """Return a number below `count` for each position, the same wherever it stands among others."""
+    with np.errstate(over="ignore"):
+        mixed = episodes.started_at.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= episodes.symbol.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
+        mixed ^= (episodes.side > 0).astype(np.uint64) * np.uint64(0x165667B19E3779F9)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(31)
+    return (mixed % np.uint64(count)).astype(np.int64)
 
 
 def units(fraction: Decimal | Ratio) -> float:
@@ -85,28 +105,30 @@ def ladder_terms(
     account: LadderAccount | None = None,
     scale: Floats | None = None,
 ) -> Terms:
-    """Return the dynamic ladder of each position (exit-rules 1), by its volatility; the other inputs are not known.
+    """Return the dynamic ladder of each position (exit-rules 1), by its volatility and leverage; no more is known.
 
     `scale` (n) multiplies the distances as the blend of a policy's suggestion does, before the clamps.
     """
     given = account or LadderAccount()
     unknown = Unavailable("not recorded")
-    found: dict[str, tuple[float, ...]] = {}
-    split: dict[str, tuple[Decimal, ...]] = {}
     bounds = rules.ladder
     # The ladder has three answers to volatility; each is asked once.
     low, high = float(bounds.low_volatility.fraction), float(bounds.high_volatility.fraction)
-    answers = {"low": bounds.low_volatility, "middle": Ratio(Decimal((low + high) / 2)), "high": bounds.high_volatility}
-    for name, volatility in answers.items():
-        inputs = LadderInputs(given.leverage, given.notional, volatility, unknown, unknown, unknown, unknown)
-        ladder = dynamic_ladder(inputs, bounds)
-        if isinstance(ladder, Unavailable):
-            raise InputsError(f"no ladder: {ladder.reason}", "give leverage and notional")
-        found[name] = tuple(units(distance) for distance in ladder.distances)
-        split[name] = ladder.split
+    answers = (bounds.low_volatility, Ratio(Decimal((low + high) / 2)), bounds.high_volatility)
+    found: list[tuple[float, ...]] = []
+    split: list[tuple[float, ...]] = []
+    for leverage in given.leverages:
+        for volatility in answers:
+            inputs = LadderInputs(leverage, given.notional, volatility, unknown, unknown, unknown, unknown)
+            ladder = dynamic_ladder(inputs, bounds)
+            if isinstance(ladder, Unavailable):
+                raise InputsError(f"no ladder: {ladder.reason}", "give leverage and notional")
+            found.append(tuple(units(distance) for distance in ladder.distances))
+            split.append(tuple(map(float, ladder.split)))
+    which = drawn(episodes, len(given.leverages))
     choice = np.where(episodes.volatility <= low, 0, np.where(episodes.volatility >= high, 2, 1))
-    asis = np.array([found[name] for name in answers])[choice]
-    shares = np.array([[float(part) for part in split[name]] for name in answers])[choice]
+    choice += which * len(answers)
+    asis, shares = np.array(found)[choice], np.array(split)[choice]
 
     def clamped(distances: Floats) -> Floats:
         return np.clip(distances, units(bounds.min_distance), units(bounds.max_distance))
@@ -118,7 +140,7 @@ def ladder_terms(
         rules,
         fee=fee,
         trail=default_trail(rules),
-        leverage=given.leverage,
+        leverage=np.array([float(leverage) for leverage in given.leverages])[which],
         own=clamped(asis),
     )
 
@@ -154,16 +176,16 @@ def build_terms(
     fee: float,
     trail: Trail | None,
     trail_in_stops: bool = False,
-    leverage: Decimal | None = None,
+    leverage: Floats | None = None,
     reward_risk: bool = True,
     own: Floats | None = None,
 ) -> Terms:
     """Return the plans of distances (n, L), whole hundred-millionths of entry, and shares of the size (n, L).
 
     The first stop is R, tightened for reward:risk as the planner does unless `reward_risk` is off, and within its share
-    of the distance to liquidation, bounded by 1 over `leverage`. L may be 0. `trail_in_stops` reads the trail's profits
-    as multiples of the stop distance. `own` (n, L) are the distances without a policy's suggestion: the stop lies no
-    farther than with them. Raises `InputsError` for a ratchet style the simulator does not play.
+    of the distance to liquidation, bounded by 1 over `leverage` (n). L may be 0. `trail_in_stops` reads the trail's
+    profits as multiples of the stop distance. `own` (n, L) are the distances without a policy's suggestion: the stop
+    lies no farther than with them. Raises `InputsError` for a ratchet style the simulator does not play.
     """
     if rules.trail.style == "atr":
         raise InputsError("trail style 'atr' is not simulated", "learn with the style 'tiered' or 'percent'")
@@ -182,7 +204,7 @@ def build_terms(
         floor = units(rules.stop.floor)
         stop = np.where(mean < float(rules.stop.reward_risk) * stop, np.minimum(stop, np.maximum(wanted, floor)), stop)
     if leverage is not None:
-        stop = np.minimum(stop, UNIT / float(leverage) * float(rules.stop.liquidation_share))
+        stop = np.minimum(stop, UNIT / leverage * float(rules.stop.liquidation_share))
     stop = np.rint(stop)
     mirrored = side * entry
     first = np.ceil(mirrored * (UNIT - side * stop) / UNIT)

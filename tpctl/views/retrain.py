@@ -22,6 +22,14 @@ _SHORT = 12
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """What speaks against the policy in use, and which of its tests wait for more to be measured; sentences."""
+
+    alarms: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RetrainView:
     """The registry as one run found it. `trained` are the candidates this very run made."""
 
@@ -33,11 +41,13 @@ class RetrainView:
     trials: int
     due: Due
     trained: tuple[Record, ...] = ()
+    drift: Drift = Drift()
 
 
 def page(view: RetrainView) -> str:
     """Return what `retrain` prints without an option: the answer first."""
     lines = [f"{'due' if view.due.due else 'not due'}: {'; '.join(view.due.why)}", f"in use: {view.pointer.in_use}"]
+    lines += [f"drift: {text}" for text in (*view.drift.alarms, *view.drift.waiting)]
     if view.due.due:
         lines.append("next: tpctl retrain --run")
     return "".join(f"{line}\n" for line in lines)
@@ -111,6 +121,7 @@ def document(view: RetrainView, warnings: Sequence[tuple[str, str]] = ()) -> str
         "gate": None if newest is None else _gate(newest.gate),
         "candidates": [{**_run(record), "status": status(record, view.pointer)} for record in view.records],
         "trials": view.trials,
+        "drift": {"alarms": list(view.drift.alarms), "waiting": list(view.drift.waiting)},
     }
     return enveloped("retrain", view.now, view.profile, view.env, "shadow", data, warnings)
 

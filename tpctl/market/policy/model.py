@@ -144,6 +144,11 @@ class LearnedPolicy:
         if multiples != sorted(set(multiples)):
             raise ValueError("zones are not ascending")
 
+    @property
+    def longest_ms(self) -> int:
+        """The longest holding it was trained on."""
+        return self.interval_ms * self.horizon
+
     def choose(self, features: Sequence[float], allowed: Sequence[bool] = ALL_ALLOWED) -> Action:
         """Return the allowed action with the largest preference, the first of equals; holding is always allowed.
 
