@@ -9,7 +9,7 @@ import pytest
 
 from tpctl.exits.rules import ExecutionRules, ExitRules
 from tpctl.rehearsal.deaths import DEATHS
-from tpctl.rehearsal.stories import tally, tell
+from tpctl.rehearsal.stories import tally, tell, vary
 from tpctl.rehearsal.world import Story
 from tpctl.venue.faults import parse_faults
 
@@ -63,6 +63,27 @@ def test_faults_break_nothing(seed: int) -> None:
 
     assert told.violations == ()
     assert told.strikes
+
+
+@pytest.mark.parametrize("seed", range(21, 33))
+def test_stories_that_differ_in_what_is_rare_break_nothing_either(seed: int) -> None:
+    """Rates and volatility drawn by the seed, as `tpctl rehearse` tells them: consequences have time to unfold."""
+    told = tell(vary(Story(seed, Decimal(2), ALL, DYING, hedge=seed % 3 == 0)))
+
+    assert told.violations == ()
+    assert told.position_ms > 3 * 86_400_000
+
+
+def test_drawn_rates_are_the_seeds_own_and_none_is_above_the_whole() -> None:
+    """The same seed draws the same; every fault stays possible in every story."""
+    one, again, other = (vary(Story(seed, Decimal(1), ALL, DYING)) for seed in (1, 1, 2))
+
+    assert one == again
+    assert one.faults != other.faults
+    assert one.faults.keys() == ALL.keys()
+    assert all(ALL[name] / 300 <= rate <= ALL[name] for name, rate in one.faults.items())
+    assert all(DYING[name] / 300 <= rate <= DYING[name] for name, rate in one.deaths.items())
+    assert 0.25 <= one.swing <= 1
 
 
 def test_a_shadow_run_sends_nothing() -> None:
