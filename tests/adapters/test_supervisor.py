@@ -113,3 +113,9 @@ def test_a_manager_that_does_not_read_is_not_waited_for(manager: socket.socket) 
         supervisor.turned()
 
     assert heard(manager)[0] == "READY=1"
+
+
+def test_a_start_that_waits_for_the_exchange_has_the_manager_wait_too(manager: socket.socket) -> None:
+    of(manager).waiting("banned\nuntil noon", 120_000)
+
+    assert heard(manager) == ["EXTEND_TIMEOUT_USEC=180000000\nSTATUS=banned until noon"]

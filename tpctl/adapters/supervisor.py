@@ -17,6 +17,8 @@ _NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _PART = 4
 # How often the sentence beside the unit's name may change.
 _STATUS_S = 5.0
+# What a start needs beside a pause the exchange asked for.
+_SLACK_MS = 60_000
 
 
 class Supervisor:
@@ -69,6 +71,11 @@ class Supervisor:
             return
         self._told, self._status = now, text
         self._send(f"STATUS={_one_line(text)}")
+
+    def waiting(self, reason: str, pause_ms: int) -> None:
+        """Say that the start waits for the exchange, and have the manager's patience last as long."""
+        patience_us = (pause_ms + _SLACK_MS) * 1000
+        self._send(f"EXTEND_TIMEOUT_USEC={patience_us}\nSTATUS={_one_line(reason)}")
 
     def reloading(self) -> None:
         """Say that the configuration is being read again; `reloaded` ends it."""

@@ -39,9 +39,9 @@ from tpctl.engine.collector import settle_objects
 from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state, position_row
 from tpctl.exits.episode import State
-from tpctl.exits.errors import ExitCode, UsageError
+from tpctl.exits.errors import ExitCode, RateLimitedError, UsageError
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.model import Note, NoteKind, PositionKey
+from tpctl.exits.model import Note, NoteKind, PositionKey, PositionMode
 from tpctl.exits.units import Millis, Price
 from tpctl.ports import AccountReader
 from tpctl.settings.schema import Env, NotifySettings, Settings, TelemetrySettings
@@ -220,6 +220,18 @@ async def _simulated(options: WatchOptions, stack: AsyncExitStack) -> str:
     return server.url
 
 
+async def _position_mode(exchange: "BinanceReader", around: Around, *, waits: bool) -> "PositionMode":
+    """Return the position mode, the first thing asked: it also sets the clock, and shows whether the keys work."""
+    from tpctl.engine.start import when_allowed
+
+    def held_up(error: RateLimitedError, pause_ms: int) -> None:
+        around.teller.warn(f"{error.message}: waiting {pause_ms // 1000} s; stops at the exchange stay as they are\n")
+        around.supervisor.waiting(error.message, pause_ms)
+
+    ask = exchange.position_mode
+    return await (when_allowed(ask, held_up) if waits else ask())
+
+
 async def _assemble(
     settings: Settings,
     options: WatchOptions,
@@ -245,7 +257,7 @@ async def _assemble(
     kind = BinanceExchange if armed else ShadowExchange
     exchange = kind(link.endpoints, link.clock, key=account.key, secret=account.secret)
     stack.push_async_callback(exchange.close)
-    mode = await exchange.position_mode()  # also sets the clock, and shows at once whether the keys work
+    mode = await _position_mode(exchange, around, waits=pin is None and not options.once)
     if armed:
         check_rights(await exchange.key_rights())
     scope = scope_of(settings, options)

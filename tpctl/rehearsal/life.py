@@ -23,6 +23,7 @@ from tpctl.engine.context import ContextSource
 from tpctl.engine.guard import Guard
 from tpctl.engine.memory import load_state
 from tpctl.engine.scorekeeper import Scorekeeper
+from tpctl.engine.start import when_allowed
 from tpctl.engine.watch import Summary, Watch, WatchTerms
 from tpctl.exits.episode import Scope, State
 from tpctl.exits.errors import StateFileError
@@ -138,7 +139,7 @@ class Life:
         journal: _WatchedJournal | None = None
         scores: Scorekeeper | None = None
         try:
-            mode = await exchange.position_mode()
+            mode = await when_allowed(exchange.position_mode, lambda *_: None)
             journal = _WatchedJournal.open(
                 self._folder / "journal.db", ACCOUNT, at=self.clock.now(), code_version="rehearsal"
             )
