@@ -7,7 +7,7 @@ import pytest
 
 from tpctl.adapters.candles import read_candles
 from tpctl.exits.errors import InputsError
-from tpctl.market.bars import Bar, Candles, fold_bars
+from tpctl.market.bars import Bar, BarSeries, Candles, fold_bars, thinned
 from tpctl.venue.market.history import KlineStore
 from tpctl.venue.market.recorded import RecordedMarket
 from tpctl.venue.quotes import MarketStep
@@ -100,11 +100,34 @@ def test_recorded_mark_bars_make_the_mark() -> None:
 def test_history_is_what_precedes_the_start_and_no_more_than_45_days() -> None:
     day = 24 * 60
     older = [minute(-46 * day, "3", "3", "3", "3"), minute(-44 * day, "3", "3", "3", "3")]
-    replay = RecordedMarket(Candles(MINUTE, {"XRPUSDT": XRP, "ETHUSDT": ETH}), history=lambda _: older)
+    replay = RecordedMarket(
+        Candles(MINUTE, {"XRPUSDT": XRP, "ETHUSDT": ETH}), history=lambda _: thinned(older, MINUTE, START)
+    )
 
-    (series,) = replay.history("ETHUSDT")
+    found = replay.history("ETHUSDT")
 
-    assert [bar.at for bar in series.bars] == [older[1].at, *(bar.at for bar in ETH[:3])]
+    assert [series.interval_ms // MINUTE for series in found] == [15, 5, 1, 1]
+    assert [bar.at for series in found for bar in series.bars] == [older[1].at, *(bar.at for bar in ETH[:3])]
+
+
+def test_candles_of_the_past_are_the_same_when_it_is_thinned() -> None:
+    begin, day = -15 * 24 * 60, 24 * 60
+    older = [minute(at, str(3 + at % 7), str(11 + at % 5), "1", str(2 + at % 9)) for at in range(begin, 0)]
+    exact, thin = (
+        KlineStore(builtin_rules(), RecordedMarket(Candles(MINUTE, {"ETHUSDT": ETH[3:]}), history=told).history)
+        for told in (lambda _: (BarSeries(MINUTE, older),), lambda _: thinned(older, MINUTE, START))
+    )
+    for store in (exact, thin):
+        store.add(next(market(ETHUSDT=ETH[3:]).steps()))
+    kept = sum(len(series.bars) for series in thinned(older, MINUTE, START))
+
+    for interval, span in (("1m", 26 * 60), ("3m", 26 * 60), ("5m", 62 * 60), ("15m", 15 * day), ("4h", 15 * day)):
+        asked = {"symbol": "ETHUSDT", "interval": interval, "limit": "1500", "startTime": str(START - span * MINUTE)}
+        # But for what the exchange's quote volume is estimated at.
+        rows, thin_rows = ([row[:6] for row in store.klines(asked)] for store in (exact, thin))
+        assert rows == thin_rows != []
+    assert exact.tickers({"symbol": "ETHUSDT"}) == thin.tickers({"symbol": "ETHUSDT"})
+    assert kept < len(older) / 5
 
 
 def test_recorded_funding_holds_until_its_own_settlement() -> None:

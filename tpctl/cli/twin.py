@@ -14,6 +14,7 @@ from typing import Any
 from tpctl.cli.options import Entries, Speed
 from tpctl.exits.errors import InputsError, UsageError
 from tpctl.exits.units import Millis
+from tpctl.market.bars import BarSeries
 from tpctl.venue.auth import KeyRights
 from tpctl.venue.entries import DEFAULT_RATE, ListedEntries, NoEntries, SeededEntries, read_entries
 from tpctl.venue.entries import Entries as Trader
@@ -104,12 +105,15 @@ def _json(path: Path, what: str) -> Any:
 
 
 def _recorded(options: TwinOptions, rules: RuleBook) -> RecordedMarket:
-    from tpctl.adapters.candles import read_candles, read_history
+    from tpctl.adapters.candles_apart import candles_apart, history_apart
 
-    candles = read_candles(options.market, options.symbols or None, options.since, options.until)
-    start = max(bars[0].at for bars in candles.bars.values())
-    # The weeks before the start are read only for the symbols whose candles a plan asks for.
-    return RecordedMarket(candles, rules, history=lambda symbol: read_history(options.market, symbol, start))
+    candles = candles_apart(options.market, options.symbols or None, options.since, options.until)
+
+    def history(symbol: str) -> Sequence[BarSeries]:
+        return history_apart(options.market, symbol, candles.bars[symbol][0].at, candles.interval_ms)
+
+    # The weeks before are read only for the symbols whose candles a plan asks for.
+    return RecordedMarket(candles, rules, history=history)
 
 
 def _synthetic(options: TwinOptions, rules: RuleBook) -> SyntheticMarket:

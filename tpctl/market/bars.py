@@ -4,6 +4,7 @@ Decides the shape of a bar and how bars of one length fold into longer ones. It 
 prices are the recorded ones, on or off today's tick grid.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,10 @@ from tpctl.exits.units import Millis, Price, Quantity
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+
+# How far back minutes and five minutes are of use: what planning and settling read of them. Older is for long candles.
+MINUTES_KEPT_MS = 26 * HOUR_MS
+FIVES_KEPT_MS = 62 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +71,19 @@ def fold_bars(bars: Iterable[Bar], interval_ms: int) -> Iterator[Bar]:
         close = bar.close
     if at is not None:
         yield Bar(at, first, high, low, close, volume)
+
+
+def thinned(bars: Sequence[Bar], interval_ms: int, before_ms: Millis) -> tuple[BarSeries, ...]:
+    """Return the bars of the time before `before_ms`, the older the longer: quarter hours, five minutes, then as given.
+
+    Bars that do not make up a longer one stay as they are.
+    """
+    found, begin = [], 0
+    for kept_ms, longer_ms in ((FIVES_KEPT_MS, 15 * MINUTE_MS), (MINUTES_KEPT_MS, 5 * MINUTE_MS)):
+        if longer_ms % interval_ms == 0 and longer_ms > interval_ms:
+            # Whole quarters, so that no candle is made of two parts.
+            cut = (before_ms - kept_ms) // (15 * MINUTE_MS) * (15 * MINUTE_MS)
+            end = bisect_left(bars, cut, begin, key=lambda bar: bar.at)
+            found.append(BarSeries(longer_ms, tuple(fold_bars(bars[begin:end], longer_ms))))
+            begin = end
+    return (*found, BarSeries(interval_ms, tuple(bars[begin:])))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tpctl.exits.units import ZERO, Millis, Money, Price, Quantity
-from tpctl.market.bars import DAY_MS, HOUR_MS, MINUTE_MS, Bar, BarSeries
+from tpctl.market.bars import DAY_MS, FIVES_KEPT_MS, HOUR_MS, MINUTE_MS, MINUTES_KEPT_MS, Bar, BarSeries
 from tpctl.venue.market.path import STEPS_PER_BAR
 from tpctl.venue.quotes import MarketStep, Quote
 from tpctl.venue.refusals import VenueError
@@ -34,8 +34,8 @@ INTERVALS: Mapping[str, int] = {
 
 _FIVE_MS = 5 * MINUTE_MS
 _QUARTER_MS = 15 * MINUTE_MS
-_MINUTES_KEPT = 26 * 60
-_FIVES_KEPT = 62 * 12
+_MINUTES_KEPT = MINUTES_KEPT_MS // MINUTE_MS
+_FIVES_KEPT = FIVES_KEPT_MS // _FIVE_MS
 _QUARTERS_KEPT = 46 * 96
 _DEFAULT_LIMIT = 500
 _MAX_LIMIT = 1500

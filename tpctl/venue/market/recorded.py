@@ -31,8 +31,9 @@ class RecordedMarket:
     """Steps of recorded bars.
 
     `marks` are mark-price bars of the same length for some or all symbols. `history` returns the bars of a symbol
-    before the start, and is asked only when klines are. `funding` holds recorded settlements (time in ms, rate as a
-    fraction), ascending. Raises `InputsError` where symbols share no time, or are unknown to `rules`.
+    before its first one here, as series from coarse to fine, and is asked only when klines are. `funding` holds
+    recorded settlements (time in ms, rate as a fraction), ascending. Raises `InputsError` where symbols share no time,
+    or are unknown to `rules`.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class RecordedMarket:
         rules: RuleBook | None = None,
         *,
         marks: Candles | None = None,
-        history: Callable[[str], Sequence[Bar]] | None = None,
+        history: Callable[[str], Sequence[BarSeries]] | None = None,
         funding: Mapping[str, FundingRows] | None = None,
     ) -> None:
         known = (rules or builtin_rules()).symbols
@@ -86,8 +87,10 @@ class RecordedMarket:
         before = own[: bisect_left(own, self.start_ms, key=_opened)]
         first = before[0].at if before else self.start_ms
         told = self._history(symbol) if self._history is not None else ()
-        earlier = [bar for bar in told if since <= bar.at < first]
-        return (BarSeries(self._interval_ms, [*earlier, *(bar for bar in before if bar.at >= since)]),)
+        earlier = [
+            BarSeries(series.interval_ms, [bar for bar in series.bars if since <= bar.at < first]) for series in told
+        ]
+        return (*earlier, BarSeries(self._interval_ms, [bar for bar in before if bar.at >= since]))
 
 
 class _SymbolPath:
