@@ -392,9 +392,9 @@ class World:
         if mutating and self._at_send is not None:
             before, self._at_send = self._at_send < 0.5, None
             if before:
-                self._kill()
+                self.kill()
                 return
-            self.loop.call_soon(self._kill)
+            self.loop.call_soon(self.kill)
         self.witness.sending(self.now, method, path, params)
 
     def handled(self, method: str, path: str, params: Mapping[str, str], status: int) -> None:
@@ -414,7 +414,7 @@ class World:
             raise full_disk(self.folder / "journal.db")
         if self._at_write is not None and self._at_write < 0.5:
             self._at_write = None
-            self._kill()
+            self.kill()
             raise KilledError
 
     def committed(self, life: Life, entry: Entry, numbers: Committed) -> None:  # noqa: ARG002
@@ -422,34 +422,35 @@ class World:
         self.witness.committed(self.now, entry)
         if self._at_write is not None:
             self._at_write = None
-            self._kill()
+            self.kill()
             raise KilledError
 
     def _die(self, death: Death) -> None:
         match death.name:
             case "kill-now":
-                self.loop.call_later(death.draw, self._kill)
+                self.loop.call_later(death.draw, self.kill)
             case "kill-write":
                 self._at_write = death.draw
             case "kill-send":
                 self._at_send = death.draw
             case "kill-twice":
                 self._die_again = 0.02 + death.draw
-                self._kill()
+                self.kill()
             case "disk-full":
                 self._disk_full_until = self.now + 1_000 + int(death.draw * 59_000)
             case "fsync-failure":
                 self._fsync_fails = True
             case "lost-state":
                 self._lose_state = True
-                self._kill()
+                self.kill()
             case _:
                 if self.life is not None and self.life.watch is not None:
                     self.life.watch.stop("terminated")
         self.witness.excuses.add(death.name, death.at, START_MS, end=max(death.at, self._disk_full_until), lasts=True)
         self.stir()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """Let the process die as kill -9 does, now."""
         if self.life is not None and not self.life.dead:
             self.life.kill()
             if self._gone is not None and not self._gone.done():
@@ -479,7 +480,7 @@ class World:
             self._note_down()
             running = life.begin()
             if self._die_again is not None:
-                self.loop.call_later(self._die_again, self._kill)
+                self.loop.call_later(self._die_again, self.kill)
                 self._die_again = None
             self.stir()
             either: set[asyncio.Future[Any]] = {running, self._gone}
