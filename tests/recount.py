@@ -38,6 +38,7 @@ class Recount:
         for attempt in self.attempts:
             attempt["verdict"] = verdicts.get(attempt["id"]) if attempt["outcome"] == "miss" else None
         self.notes = [json.loads(row[0]) for row in db.execute("SELECT payload FROM notes ORDER BY seq")]
+        self.mids = [json.loads(row[0]) for row in db.execute("SELECT payload FROM mids")]
         self.costs = [json.loads(row[0]) for row in db.execute("SELECT payload FROM costs")]
         self.settlements = [json.loads(row[0]) for row in db.execute("SELECT payload FROM settlements")]
         states = [json.loads(row[0]) for row in db.execute("SELECT state FROM positions WHERE state IS NOT NULL")]
@@ -68,6 +69,7 @@ class Recount:
             "naked_ms": self.naked(closes),
             "slippage": list(self.slippages()),
             "positions": self.positions(closes),
+            "slippage_to_mid": {"read_late_ms": spread([one["late_ms"] for one in self.mids])},
             **self.charges(),
             "stop_moves": self.moves(),
             "hit_probability": self.hit_probability(),
@@ -159,6 +161,12 @@ class Recount:
             kinds.setdefault(note["reason"], []).append(sign(note["key"]["side"]) * (trigger - price) / trigger)
         for kind, values in kinds.items():
             yield {"order": kind, "against": "trigger", **spread(values)}
+        kinds = {}
+        for one in sorted(self.mids, key=lambda one: one["order"]):
+            mid = (Fraction(one["bid"]) + Fraction(one["ask"])) / 2
+            kinds.setdefault(one["order"], []).append(sign(one["key"]["side"]) * (mid - Fraction(one["price"])) / mid)
+        for kind, values in kinds.items():
+            yield {"order": kind, "against": "mid", **spread(values)}
 
     def positions(self, closes: list[dict[str, Any]]) -> dict[str, Any]:
         """Return what became of the positions that closed."""

@@ -50,6 +50,7 @@ def _answers() -> dict[str, Any]:
         "wallet": venue.account_v3({}),
         "fees": venue.commission_rate({"symbol": BTC}),
         "premium": venue.premium_index({"symbol": BTC}),
+        "book": venue.book_ticker({"symbol": BTC}),
         "last": venue.ticker_price({"symbol": BTC}),
         "funding": [
             {"symbol": BTC, "incomeType": "FUNDING_FEE", "income": "-0.37", "asset": "USDT", "time": START, "tranId": 9}
@@ -76,6 +77,7 @@ READERS: dict[str, Callable[[Any], object]] = {
     "wallet": lambda payload: account.wallet(payload, "USDT"),
     "fees": lambda payload: account.fees(payload, BTC),
     "premium": account.premium,
+    "book": account.top_of_book,
     "last": account.last_price,
     "funding": account.funding_fees,
     "time": account.server_time,

@@ -25,7 +25,7 @@ from tpctl.views import metrics_fields as fields
 from tpctl.views.metrics_charts import HeatMap, heat_text, sparkline
 from tpctl.views.metrics_compare import Compared, Comparison, compare_fields, compare_text
 from tpctl.views.metrics_page import Page, Trade, page_html
-from tpctl.views.metrics_report import FIELDS, NOT_RECORDED, TABLE_FIELDS, MetricsReport, Rest, Row, value_of
+from tpctl.views.metrics_report import FIELDS, TABLE_FIELDS, MetricsReport, Rest, Row, value_of
 from tpctl.views.metrics_svg import alone, equity_svg, heat_svg
 from tpctl.views.metrics_trade_svg import Path, trade_svg
 
@@ -74,6 +74,11 @@ def test_the_table_tells_every_row_and_the_sum() -> None:
     assert any(line.startswith("n/a") and "slippage to mid" in line for line in lines)
     assert "excursions   in favour p50 1.00%, mean 2.00%; against p50 1.00%, mean 2.00%, worst 5.00%" in lines
     assert "left early   of 20 judged misses the target was reached within 5 min 1, 30 min 3, 4 h 9" in lines
+    late = Spread(1, Decimal(4), (Decimal(4),) * 3, Decimal(4))
+    rest = replace(REST, mid_slippage={"close": REST.stop_slippage["ratchet"]}, mid_late_ms=late)
+    with_mid = text.table_text(report_of(GOOD, rest=rest), TABLE_FIELDS).splitlines()
+    assert any(line.startswith("slippage     close (1) against the mid: mean -0.010%") for line in with_mid)
+    assert "             the mid was read p50 4 ms, p99 4 ms after them" in with_mid
     assert "costs        entry fees 2.00 USD (4), of 4 positions read" in lines
     assert any(line.startswith("n/a") and line.endswith("slippage to mid, funding") for line in lines)
     assert "latency      sent p50 2 ms, p99 7 ms, longest 8 ms" in lines
@@ -123,8 +128,8 @@ def test_the_document_keeps_the_contract() -> None:
     assert record["last_updated"] == "2025-11-20T14:00:00.000Z"
     assert (data["entry_fees_usd"]["total"], data["funding_usd"], data["net_pnl_usd"]) == ("2", None, None)
     assert "does not tell" in data["funding_usd_unavailable_reason"]
-    for name, reason in NOT_RECORDED.items():
-        assert (data[name], data[f"{name}_unavailable_reason"]) == (None, reason)
+    assert data["slippage_to_mid"] is None
+    assert "no book was read" in data["slippage_to_mid_unavailable_reason"]
     for value in _leaves(document):
         assert not (isinstance(value, str) and re.fullmatch(r"-?[\d.]+[eE][+-]?\d+", value)), value
 

@@ -26,6 +26,7 @@ from tpctl.exits.errors import StateFileError
 from tpctl.exits.events import Event
 from tpctl.exits.ids import parse_client_id
 from tpctl.exits.intents import CancelOrder, OrderIntent
+from tpctl.exits.mid import MidRead
 from tpctl.exits.model import Attempt, Note, PositionKey
 from tpctl.exits.requests import RequestAnswer
 from tpctl.exits.scoring import Aftermath, fold
@@ -45,6 +46,7 @@ _INSERT = {
     "attempts": "INSERT INTO attempts VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
     "aftermaths": "INSERT INTO aftermaths VALUES (?, ?, ?, ?) ON CONFLICT (attempt_id) DO NOTHING",
     "settlements": "INSERT INTO settlements VALUES (?, ?, ?, ?) ON CONFLICT (generation) DO NOTHING",
+    "mids": "INSERT INTO mids VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
     "costs": "INSERT INTO costs VALUES (?, ?, ?, ?) ON CONFLICT (generation) DO NOTHING",
     "hindsights": "INSERT INTO hindsights VALUES (?, ?, ?, ?) ON CONFLICT (attempt_id) DO NOTHING",
 }
@@ -70,6 +72,7 @@ class Entry:
     hindsights: tuple[Hindsight, ...] = ()
     settlements: tuple[Settlement, ...] = ()
     costs: tuple[Costs, ...] = ()
+    mids: tuple[MidRead, ...] = ()
     answers: tuple[tuple[str, RequestAnswer], ...] = ()
 
 
@@ -137,6 +140,8 @@ class Journal(JournalReader):
                 self._insert(db, "settlements", (settlement.generation, entry.at, encode(settlement)))
             for cost in entry.costs:
                 self._insert(db, "costs", (cost.generation, entry.at, encode(cost)))
+            for mid in entry.mids:
+                self._insert(db, "mids", (f"{mid.key.symbol}-{mid.trade_id}", entry.at, encode(mid)))
             for name, answer in entry.answers:
                 settle_request(db, name, entry.at, answer)
         return Committed(event_seq, note_seqs, new)

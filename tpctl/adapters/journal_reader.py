@@ -26,6 +26,7 @@ from tpctl.exits.costs import Costs
 from tpctl.exits.events import Event
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.intents import OrderIntent
+from tpctl.exits.mid import MidRead
 from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey
 from tpctl.exits.requests import Request, RequestAnswer
 from tpctl.exits.scoring import Aftermath, Verdict
@@ -47,6 +48,7 @@ _SELECT = {
     "hindsights": "SELECT 0, attempt_id, at, payload, crc FROM hindsights ",
     "settlements": "SELECT 0, generation, at, payload, crc FROM settlements ",
     "costs": "SELECT 0, generation, at, payload, crc FROM costs ",
+    "mids": "SELECT 0, id, at, payload, crc FROM mids ",
     "requests": "SELECT seq, id, at, expires_at, source, symbol, side, payload, taken_at, answer, crc FROM requests ",
 }
 
@@ -219,6 +221,11 @@ class JournalReader:
         """Return what positions cost beside the fees of their exits, in the order they closed."""
         found = (self._decode("costs", row[2], Costs) for row in self._rows("costs"))
         return tuple(sorted(found, key=lambda one: (one.closed_at, one.generation)))
+
+    def mids(self) -> tuple[MidRead, ...]:
+        """Return the books that were read after executions, in the order of those."""
+        found = (self._decode("mids", row[2], MidRead) for row in self._rows("mids"))
+        return tuple(sorted(found, key=lambda one: (one.at, one.trade_id)))
 
     def requests(self, *, waiting: bool = False) -> tuple[FiledRequest, ...]:
         """Return the requests that were filed, oldest first; only those `waiting` for an answer where asked."""

@@ -19,6 +19,7 @@ from tpctl.adapters.codec import CodecError, decode
 from tpctl.adapters.journal_schema import SINCE, checksum, damaged, guarded, open_reader, read_meta, schema_of
 from tpctl.exits.costs import Costs
 from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.mid import MidRead
 from tpctl.exits.model import Attempt, Note, NoteKind, PositionKey
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.settlement import Settlement
@@ -183,8 +184,12 @@ class JournalScan:
         """Return settlements with numbers above `row`, in order."""
         return [
             (number, self._decode("settlements", payload, Settlement))
-            for number, payload in self._by_generation("settlements", row, limit)
+            for number, payload in self._named("settlements", row, limit)
         ]
+
+    def mids_after(self, row: int, limit: int = CHUNK) -> list[tuple[int, MidRead]]:
+        """Return the books that were read after executions with numbers above `row`, in order."""
+        return [(number, self._decode("mids", payload, MidRead)) for number, payload in self._named("mids", row, limit)]
 
     def costed(self) -> frozenset[str]:
         """Return the generations of the positions whose costs were read."""
@@ -192,21 +197,19 @@ class JournalScan:
 
     def costs_after(self, row: int, limit: int = CHUNK) -> list[tuple[int, Costs]]:
         """Return what positions cost with numbers above `row`, in order."""
-        return [
-            (number, self._decode("costs", payload, Costs))
-            for number, payload in self._by_generation("costs", row, limit)
-        ]
+        return [(number, self._decode("costs", payload, Costs)) for number, payload in self._named("costs", row, limit)]
 
     def _generations(self, table: str) -> frozenset[str]:
         if not self._holds(table):
             return frozenset()
         return frozenset(row[0] for row in self._fetch(f"SELECT generation FROM {table}"))  # noqa: S608 - own names
 
-    def _by_generation(self, table: str, row: int, limit: int) -> list[tuple[int, str]]:
+    def _named(self, table: str, row: int, limit: int) -> list[tuple[int, str]]:
         if not self._holds(table):
             return []
+        key = "id" if table == "mids" else "generation"
         rows = self._fetch(
-            f"SELECT rowid, generation, at, payload, crc FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?",  # noqa: S608 - own names
+            f"SELECT rowid, {key}, at, payload, crc FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?",  # noqa: S608 - own names
             *(row, limit),
         )
         return [(number, payload) for number, (_, _, payload) in self._checked(table, rows)]

@@ -149,11 +149,20 @@ CREATE TABLE costs (
     crc INTEGER NOT NULL
 );
 """,
+    # The book as it was read after an execution of ours.
+    """
+CREATE TABLE mids (
+    id TEXT PRIMARY KEY,
+    at INTEGER NOT NULL,
+    payload TEXT NOT NULL,
+    crc INTEGER NOT NULL
+);
+""",
 )
 """What each schema number added to the one before; a journal of an older one is brought up to date by its writer."""
 SCHEMA = len(_TABLES)
 # The schema a table came with, where that was not the first.
-SINCE = {"requests": 2, "settlements": 3, "costs": 4}
+SINCE = {"requests": 2, "settlements": 3, "costs": 4, "mids": 5}
 
 
 @dataclass(frozen=True, slots=True)

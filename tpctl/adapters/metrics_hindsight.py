@@ -11,6 +11,7 @@ from decimal import Decimal
 from tpctl.adapters.metrics_cells import fit
 from tpctl.exits.costs import Costs
 from tpctl.exits.instrument import Unavailable
+from tpctl.exits.mid import MidRead
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.settlement import ALTERNATIVES, Settlement
 from tpctl.exits.statistics import to_pico
@@ -26,6 +27,8 @@ CREATE TABLE afters (generation TEXT NOT NULL, minutes INTEGER NOT NULL, symbol 
     policy INTEGER NOT NULL, further NOT NULL, PRIMARY KEY (generation, minutes)) WITHOUT ROWID;
 CREATE TABLE costs (generation TEXT PRIMARY KEY, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
     policy INTEGER NOT NULL, entry_fees, funding, net) WITHOUT ROWID;
+CREATE TABLE mids (id TEXT PRIMARY KEY, symbol INTEGER NOT NULL, at INTEGER NOT NULL, policy INTEGER NOT NULL,
+    kind INTEGER NOT NULL, slip NOT NULL, late INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE verdicts (n INTEGER PRIMARY KEY, symbol INTEGER NOT NULL, at INTEGER NOT NULL, policy INTEGER NOT NULL,
     premature INTEGER NOT NULL, after INTEGER);
 """
@@ -62,6 +65,14 @@ def put_costs(db: sqlite3.Connection, found: Costs, name: Callable[[str], int]) 
     row = (found.generation, name(found.key.symbol), found.closed_at, name(found.policy or ""))
     amounts = (None if value is None else fit(to_pico(value)) for value in (fees, funding, net))
     db.execute("INSERT OR IGNORE INTO costs VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, *amounts))
+
+
+def put_mid(db: sqlite3.Connection, found: MidRead, name: Callable[[str], int], policy: int) -> None:
+    """Keep what one execution lost to the mid, once."""
+    symbol = found.key.symbol
+    row = (f"{symbol}-{found.trade_id}", name(symbol), found.at, policy, name(found.order))
+    slip = fit(to_pico(found.slippage))
+    db.execute("INSERT OR IGNORE INTO mids VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, slip, found.late_ms))
 
 
 def put_verdict(db: sqlite3.Connection, n: int, place: tuple[int, Millis, int], verdict: Verdict) -> None:

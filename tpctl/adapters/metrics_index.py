@@ -17,14 +17,14 @@ from typing import Self
 from tpctl.adapters.journal_scan import CHUNK, JournalScan
 from tpctl.adapters.metrics_cells import DISTANCE_BANDS, ROW_COLUMNS, SIDES, CellKey, cell_keys, fit, numbered
 from tpctl.adapters.metrics_excursions import put_delays, put_excursions
-from tpctl.adapters.metrics_hindsight import TABLES, put_costs, put_settlement, put_verdict
+from tpctl.adapters.metrics_hindsight import TABLES, put_costs, put_mid, put_settlement, put_verdict
 from tpctl.exits.model import Attempt, Note, NoteKind
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
-VERSION = 7
+VERSION = 8
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
 _BUSY_S = 2.0
@@ -35,7 +35,8 @@ _NUMBER = re.compile(r"\s-?\d+(\.\d+)?%?")
 _TABLES = """
 CREATE TABLE sources (id INTEGER PRIMARY KEY, identity TEXT NOT NULL, attempt INTEGER NOT NULL,
     hindsight INTEGER NOT NULL, note INTEGER NOT NULL, event INTEGER NOT NULL, mark TEXT NOT NULL,
-    settlement INTEGER NOT NULL, cost INTEGER NOT NULL);
+    settlement INTEGER NOT NULL, cost INTEGER NOT NULL,
+    mid INTEGER NOT NULL);
 CREATE TABLE names (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE ids (id TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE rows (n INTEGER PRIMARY KEY, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL,
@@ -171,7 +172,7 @@ class MetricsIndex:
             if scan.mark(attempt, note) == mark:
                 return number, (attempt, hindsight, note, event)
         number = self.db.execute("SELECT coalesce(max(id), 0) + 1 FROM sources").fetchone()[0]
-        self.db.execute("INSERT INTO sources VALUES (?, ?, 0, 0, 0, 0, ':', 0, 0)", (number, identity))
+        self.db.execute("INSERT INTO sources VALUES (?, ?, 0, 0, 0, 0, ':', 0, 0, 0)", (number, identity))
         return number, (0, 0, 0, 0)
 
     def _read_regimes(self, scan: JournalScan, source: int, seq: int, through: int) -> None:
@@ -342,7 +343,7 @@ class MetricsIndex:
         return row
 
     def _read_settlements(self, scan: JournalScan, source: int) -> None:
-        row, cost = self.db.execute("SELECT settlement, cost FROM sources WHERE id = ?", (source,)).fetchone()
+        row, cost, mid = self.db.execute("SELECT settlement, cost, mid FROM sources WHERE id = ?", (source,)).fetchone()
         while found := scan.settlements_after(row):
             for _, settlement in found:
                 put_settlement(self.db, settlement, self._name)
@@ -351,7 +352,13 @@ class MetricsIndex:
             for _, costs in read:
                 put_costs(self.db, costs, self._name)
             cost = read[-1][0]
-        self.db.execute("UPDATE sources SET settlement = ?, cost = ? WHERE id = ?", (row, cost, source))
+        while books := scan.mids_after(mid):
+            for _, book in books:
+                symbol, side = self._name(book.key.symbol), SIDES.index(book.key.side)
+                put_mid(self.db, book, self._name, self._plan(source, symbol, side, None, book.at).policy)
+            mid = books[-1][0]
+        reached = (row, cost, mid, source)
+        self.db.execute("UPDATE sources SET settlement = ?, cost = ?, mid = ? WHERE id = ?", reached)
 
     def _take_verdict(self, n: int, name: str, verdict: Verdict, *, merging: bool) -> None:
         if merging:

@@ -254,13 +254,20 @@ class MetricsQuery:
 
     def stop_slippage(self, chosen: Selection) -> dict[str, Spread]:
         """Return the signed slippage of stops against their triggers, as shares, by what the stop was."""
+        return self._by_name("stops", "reason", "slip", chosen)
+
+    def mid_slippage(self, chosen: Selection) -> dict[str, Spread]:
+        """Return the signed slippage of executions against the mid, as shares, by what the order was for."""
+        return self._by_name("mids", "kind", "slip", chosen)
+
+    def _by_name(self, table: str, name: str, column: str, chosen: Selection) -> dict[str, Spread]:
         where, parameters = self._where(chosen, strategy="policy", at="at")
-        reasons = self._db.execute(_select("DISTINCT reason FROM stops", where), parameters).fetchall()
+        numbers = self._db.execute(_select(f"DISTINCT {name} FROM {table}", where), parameters).fetchall()
         found = {}
-        for (reason,) in reasons:
-            spread = self._spread("stops", "slip", f"reason = ? AND {where}", [reason, *parameters])
+        for (number,) in numbers:
+            spread = self._spread(table, column, f"{name} = ? AND {where}", [number, *parameters])
             if spread is not None:
-                found[self._names[reason]] = spread
+                found[self._names[number]] = spread
         return dict(sorted(found.items()))
 
     def spread(

@@ -191,6 +191,8 @@ def _rest(source: Source, chosen: Selection, waiting: tuple[OpenAttempt, ...] | 
         latency_ms=delays(query, chosen),
         hindsight=in_hindsight(query, chosen),
         charges=charges(query, chosen),
+        mid_slippage=query.mid_slippage(chosen),
+        mid_late_ms=query.spread("mids", "late", chosen, "1", whole=True),
     )
 
 

@@ -248,6 +248,7 @@ async def _assemble(
     from tpctl.adapters.binance.client import BinanceExchange, ShadowExchange
     from tpctl.cli.learned import open_adviser
     from tpctl.cli.outside import Outside
+    from tpctl.engine.books import BookWatch
     from tpctl.engine.context import ContextSource
     from tpctl.engine.scorekeeper import Scorekeeper
     from tpctl.engine.watch import Watch, WatchTerms
@@ -335,6 +336,7 @@ async def _assemble(
         recorder=recorder,
         risk=None if isinstance(meter, Unavailable) else meter,
         settler=None if options.once else _settler(link, exchange, account, journal, stack),
+        books=None if options.once else BookWatch(exchange, link.clock.now),
         adviser=adviser if pin is None else None,
     )
     beat = Beat(

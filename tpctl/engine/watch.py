@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.recording import Recorder
 from tpctl.adapters.requests import wall_ms
+from tpctl.engine.books import BookWatch
 from tpctl.engine.context import ContextSource
 from tpctl.engine.guard import Guard
 from tpctl.engine.lanes import Lanes
@@ -34,7 +35,7 @@ from tpctl.exits.errors import (
     TpctlError,
     UnavailableError,
 )
-from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
+from tpctl.exits.events import Event, Filled, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
 from tpctl.exits.flatten import is_flat, next_to_close, open_episodes
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
@@ -108,6 +109,7 @@ class Watch:
         risk: RiskMeter | None = None,
         turned: Callable[[], None] = lambda: None,
         settler: Settler | None = None,
+        books: BookWatch | None = None,
         adviser: Adviser | None = None,
     ) -> None:
         self._exchange = exchange
@@ -122,6 +124,7 @@ class Watch:
         self._risk = risk
         self._turned = turned
         self._settler = settler
+        self._books = books
         self._adviser = adviser
         self.state = recover(state)
         self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
@@ -139,6 +142,7 @@ class Watch:
         self._judging: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._advising: asyncio.Task[None] | None = None
         self._risk_failed = False
         # The market's readings told to be missing; None before the first measurement.
@@ -321,6 +325,8 @@ class Watch:
                         await self._quiet()
                     if self._settler is not None and self._settler.due(self._clock.now()):
                         await self._settle(self._settler)
+                    if self._books is not None and self._books.due:
+                        await self._look(self._books)
                 if self._terms.once:
                     await self._quiet()
                     if self._converged():
@@ -422,6 +428,9 @@ class Watch:
         )
         # At once: whatever fails from here on, memory may not fall behind the journal.
         self.state = decision.state
+        if self._books is not None and isinstance(event, Filled):
+            self._books.filled(event.fill)
+            self._look_if_due(self._books)
         for note, seq in zip(decision.notes, committed.note_seqs, strict=True):
             self._count(note)
             self._tell(note, seq)
@@ -549,6 +558,17 @@ class Watch:
         if settler is not None and idle and not self._terms.lockstep and settler.due(now):
             self._settling = self._begin(self._settle(settler))
 
+    def _look_if_due(self, books: BookWatch) -> None:
+        """Read the books of what was just executed beside the loop."""
+        idle = self._looking is None or self._looking.done()
+        if idle and not self._terms.lockstep and books.due:
+            self._looking = self._begin(self._look(books))
+
+    async def _look(self, books: BookWatch) -> None:
+        # Another process may be writing: a book that cannot be kept now is not kept.
+        with contextlib.suppress(LockedError):
+            await books.read(lambda found: self._journal.commit(Entry(at=self._clock.now(), mids=found)))
+
     async def _settle(self, settler: Settler) -> None:
         now = self._clock.now()
         # Another process may be writing: what is not settled now is settled later.
@@ -675,7 +695,7 @@ class Watch:
         except StateFileError as error:
             self._fail(error)
         finally:
-            for task in (*self._reading, self._measuring, self._advising, self._settling):
+            for task in (*self._reading, self._measuring, self._advising, self._settling, self._looking):
                 if task is not None:
                     task.cancel()
 

@@ -14,7 +14,7 @@ from tpctl.exits.targets import Finding, Level, worst
 from tpctl.exits.units import trimmed
 from tpctl.views.metrics_fields import feedback_fields
 from tpctl.views.metrics_hindsight import hindsight_lines, total_of
-from tpctl.views.metrics_report import MetricsReport, Rest, Row, not_recorded, shown_group, value_of
+from tpctl.views.metrics_report import MetricsReport, Rest, Row, not_recorded, shown_group, slippages, value_of
 
 _HEADS = {
     "tp_attempts": "done",
@@ -168,7 +168,7 @@ def _below(report: MetricsReport) -> list[str]:
         lines.append(f"stops moved  {moves}")
     lines += hindsight_lines(rest.hindsight)
     words = ", ".join(name.removesuffix("_usd").replace("_", " ") for name in not_recorded(report))
-    return [*lines, f"n/a          not recorded: {words}"]
+    return [*lines, f"n/a          not recorded: {words}"] if words else lines
 
 
 def _cost_lines(rest: Rest) -> list[str]:
@@ -225,20 +225,30 @@ def _feedback_line(tally: Tally) -> str:
 
 
 def _slippage_lines(rest: Rest) -> list[str]:
-    return [
-        f"slippage     {name} ({spread.count}) against the trigger: mean {spread.mean * 100:+.3f}%,"
+    lines = [
+        f"slippage     {name} ({spread.count}) against the {against}: mean {spread.mean * 100:+.3f}%,"
         f" p50 {spread.quantiles[0] * 100:+.3f}%, p90 {spread.quantiles[1] * 100:+.3f}%,"
         f" p99 {spread.quantiles[2] * 100:+.3f}%"
-        for name, spread in slippage_kinds(rest)
+        for name, against, spread in slippage_kinds(rest)
     ]
+    late = rest.mid_late_ms
+    if late is not None:
+        lines.append(f"             the mid was read p50 {late.quantiles[0]} ms, p99 {late.quantiles[2]} ms after them")
+    return lines
 
 
-def slippage_kinds(rest: Rest) -> list[tuple[str, Spread]]:
-    """Return the slippage of every kind of order, named for people."""
-    found = [] if rest.slippage is None else [("take-profit", rest.slippage)]
-    for name, spread in rest.stop_slippage.items():
-        found.append((name if name == "stop" else f"stop, {name.replace('_', '-')}", spread))
-    return found
+def slippage_kinds(rest: Rest) -> list[tuple[str, str, Spread]]:
+    """Return the slippage of every kind of order, named for people, each with what it is against."""
+    return [
+        (
+            f"stop, {name.replace('_', '-')}"
+            if against == "trigger" and name not in {"stop", "take_profit"}
+            else name.replace("_", "-"),
+            against,
+            spread,
+        )
+        for name, against, spread in slippages(rest)
+    ]
 
 
 def targets_text(report: MetricsReport, *, color: bool = False) -> str:

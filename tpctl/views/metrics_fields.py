@@ -13,7 +13,7 @@ from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Tally
 from tpctl.exits.targets import Level
 from tpctl.exits.units import Millis, trimmed
-from tpctl.views.metrics_report import FIELDS, NOT_RECORDED, MetricsReport, Row, charged, group_key, value_of
+from tpctl.views.metrics_report import FIELDS, MetricsReport, Row, charged, group_key, slippages, to_mid, value_of
 
 if TYPE_CHECKING:
     from tpctl.views.machine import Json
@@ -85,8 +85,6 @@ def document_text(
         "findings": findings_fields(report),
         **extra,
     }
-    for name, reason in NOT_RECORDED.items():
-        put(data, name, Unavailable(reason))
     return document("metrics", ts, *place, "shadow", data, report.warnings)
 
 
@@ -112,7 +110,7 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
     rest = report.rest
     found = hindsight_fields(rest if isinstance(rest, Unavailable) else rest.hindsight)
     names = ("naked_ms", "slippage", "positions", "stop_moves", "hit_probability", *_EXCURSIONS, "capture_total")
-    names += ("latency_ms", "funding_usd", "entry_fees_usd", "net_pnl_usd")
+    names += ("latency_ms", "slippage_to_mid", "funding_usd", "entry_fees_usd", "net_pnl_usd")
     if isinstance(rest, Unavailable):
         for name in names:
             put(found, name, rest)
@@ -121,8 +119,11 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
         put(found, "naked_ms", Unavailable("no position closed yet"))
     else:
         found["naked_ms"] = dict(zip(("count", "p50", "p99", "max"), rest.naked_ms, strict=True))
-    kinds = ([] if rest.slippage is None else [("take_profit", rest.slippage)]) + list(rest.stop_slippage.items())
-    found["slippage"] = [{"order": name, "against": "trigger", **spread_fields(spread)} for name, spread in kinds]
+    found["slippage"] = [
+        {"order": name, "against": against, **spread_fields(spread)} for name, against, spread in slippages(rest)
+    ]
+    late = to_mid(rest)
+    put(found, "slippage_to_mid", late if isinstance(late, Unavailable) else {"read_late_ms": _whole_fields(late)})
     closes = rest.closes
     positions: dict[str, Json] = {"closed": closes.count, "reasons": dict(closes.reasons), "with_r": closes.with_r}
     for name, value in (("pnl", closes.pnl), ("exit_fees", closes.fees)):

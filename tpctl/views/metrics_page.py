@@ -72,7 +72,7 @@ def page_html(page: Page) -> str:
         _course(report),
         _hindsight(report),
         _worst(page.trades),
-        section("Not recorded", _not_recorded(report)),
+        _not_recorded(report),
     ]
     return whole(page.title, parts)
 
@@ -194,13 +194,15 @@ def _exits(report: MetricsReport) -> str:
     kinds = slippage_kinds(rest)
     if kinds:
         rows = "".join(
-            f"<tr><td class=left>{escape(name)}</td><td>{spread.count}</td><td>{_signed(spread.mean)}</td>"
+            f"<tr><td class=left>{escape(name)}</td><td class=left>{against}</td><td>{spread.count}</td>"
+            f"<td>{_signed(spread.mean)}</td>"
             + "".join(f"<td>{_signed(value)}</td>" for value in (*spread.quantiles, spread.largest))
             + "</tr>"
-            for name, spread in kinds
+            for name, against, spread in kinds
         )
         heads = (
-            "<th class=left>slippage against the trigger, a loss positive</th><th>fills</th><th>mean</th><th>p50</th>"
+            "<th class=left>slippage, a loss positive</th><th class=left>against</th><th>fills</th><th>mean</th>"
+            "<th>p50</th>"
         )
         parts.append(
             f"<table><thead><tr>{heads}<th>p90</th><th>p99</th><th>max</th></tr></thead><tbody>{rows}</tbody></table>"
@@ -344,7 +346,7 @@ def _not_recorded(report: MetricsReport) -> str:
         f"<tr><td class=left>{escape(name)}</td><td class='left wrap'>{escape(reason)}</td></tr>"
         for name, reason in not_recorded(report).items()
     )
-    return f"<table><tbody>{rows}</tbody></table>"
+    return section("Not recorded", f"<table><tbody>{rows}</tbody></table>") if rows else ""
 
 
 def _percent(value: Decimal | None) -> str:

@@ -76,13 +76,7 @@ _NOT_IN_FILE = frozenset(
 )
 NOT_IN_FILE = Unavailable("a metrics file does not hold it")
 
-# What an operator may look for and no journal holds, with the reason.
-NOT_RECORDED: Mapping[str, str] = {
-    "slippage_to_mid": (
-        "no mid of the book is read when an order fills, and the exchange keeps none to be read later; its triggers are"
-        " judged by the mark"
-    ),
-}
+_NO_MID = "no book was read after an execution: watch reads it when it hears of one, and none can be read later"
 _NOT_READ = "the account's history was read for no closed position yet: watch does minutes after a close, see --settle"
 _NOT_TOLD = "the account's history does not tell it of any closed position"
 
@@ -116,6 +110,8 @@ class Rest:
     latency_ms: Mapping[str, Spread]
     hindsight: InHindsight
     charges: Charges
+    mid_slippage: Mapping[str, Spread] = field(default_factory=dict)
+    mid_late_ms: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +135,13 @@ class MetricsReport:
         return worst(finding for row in self.rows for finding in row.findings)
 
 
+def slippages(rest: Rest) -> list[tuple[str, str, Spread]]:
+    """Return the slippage of every kind of order, each with what it is against: the trigger, or the mid."""
+    found = [] if rest.slippage is None else [("take_profit", "trigger", rest.slippage)]
+    found += [(name, "trigger", spread) for name, spread in rest.stop_slippage.items()]
+    return found + [(name, "mid", spread) for name, spread in rest.mid_slippage.items()]
+
+
 def charged(rest: Rest) -> Mapping[str, Spread | Unavailable]:
     """Return what positions cost beside the fees of their exits by the contract's words, or why it is not known."""
     charges = rest.charges
@@ -150,9 +153,16 @@ def charged(rest: Rest) -> Mapping[str, Spread | Unavailable]:
 def not_recorded(report: MetricsReport) -> Mapping[str, str]:
     """Return what this report cannot tell, with the reason."""
     if isinstance(report.rest, Unavailable):
-        return NOT_RECORDED
-    costs = {name: value.reason for name, value in charged(report.rest).items() if isinstance(value, Unavailable)}
-    return {**NOT_RECORDED, **{name: reason for name, reason in costs.items() if name != "net_pnl_usd"}}
+        return {}
+    told = {"slippage_to_mid": to_mid(report.rest), **charged(report.rest)}
+    return {
+        name: value.reason for name, value in told.items() if isinstance(value, Unavailable) and name != "net_pnl_usd"
+    }
+
+
+def to_mid(rest: Rest) -> Spread | Unavailable:
+    """Return how long after executions the books were read whose mid they are held against, or why there is none."""
+    return Unavailable(_NO_MID) if rest.mid_late_ms is None else rest.mid_late_ms
 
 
 def value_of(row: Row, name: str) -> Decimal | int | Unavailable:

@@ -34,6 +34,7 @@ from tpctl.exits.errors import ExchangeRejected, RateLimitedError, TpctlError, U
 from tpctl.exits.events import Accepted, Answer, Refused, Unknown, Withheld
 from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceTakeProfit
+from tpctl.exits.mid import TopOfBook
 from tpctl.exits.model import Book, Fill, LiveOrder, Position, PositionMode
 from tpctl.exits.units import Millis
 from tpctl.ports import Admitted, Candle, Fees, FundingFee, KeyRights, Premium, SymbolConfig, Wallet
@@ -242,6 +243,19 @@ class BinanceReader:
         )
         price: Decimal = self._wire.parsed(what, account.last_price, payload)
         return price
+
+    async def top_of_book(self, symbol: str) -> TopOfBook:
+        """Return the best prices of the book (public)."""
+        what = f"the book of {symbol}"
+        payload = await self._wire.read(
+            lambda client: client.futures_orderbook_ticker(symbol=symbol),
+            what,
+            weight=2,
+            lane=Lane.ROUTINE,
+            signed=False,
+        )
+        found: TopOfBook = self._wire.parsed(what, account.top_of_book, payload)
+        return found
 
     async def funding_fees(self, since: Millis) -> tuple[FundingFee, ...]:
         """Return the account's funding payments since a time, oldest first (income, weight 30 a page)."""

@@ -19,6 +19,7 @@ from tpctl.adapters.binance_map.fields import (
     text,
 )
 from tpctl.exits.instrument import PositionSide, Unavailable
+from tpctl.exits.mid import TopOfBook
 from tpctl.exits.model import MarginMode, Position, PositionKey, PositionMode
 from tpctl.exits.units import Millis, Money, Ratio
 from tpctl.ports import Candle, Fees, FundingFee, KeyRights, Premium, SymbolConfig, Wallet
@@ -117,6 +118,15 @@ def premium(payload: object) -> Premium:
         funding_rate=missing if rate is None or rate == "" else Ratio(number(source, "lastFundingRate")),
         next_funding_at=missing if not due else millis(source, "nextFundingTime"),
     )
+
+
+def top_of_book(payload: object) -> TopOfBook:
+    """Return the best prices of a ticker/bookTicker answer; raises `Malformed`, also for an empty or crossed book."""
+    source = row(payload, "ticker/bookTicker")
+    bid, ask = number(source, "bidPrice"), number(source, "askPrice")
+    if not 0 < bid <= ask:
+        raise Malformed(f"bid {bid} and ask {ask} are no book")
+    return TopOfBook(bid, ask)
 
 
 def last_price(payload: object) -> Decimal:
