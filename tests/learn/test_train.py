@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from market_walks import walk
 
 from tpctl.exits.errors import InputsError
+from tpctl.exits.instrument import PositionSide
 from tpctl.learn.costs import Costs, Slippage
 from tpctl.learn.environment import synthetic_episodes
 from tpctl.learn.episodes import EpisodeRules, Episodes, sample_episodes
 from tpctl.learn.play import Player
-from tpctl.learn.replay import Outcomes
+from tpctl.learn.replay import Outcomes, Simulation
 from tpctl.learn.train import TrainConfig, base_terms, incumbent_outcomes, policy_outcomes, train
 from tpctl.market.policy.codec import decode_policy, encode_policy
+from tpctl.market.policy.features import MarketReading, PositionReading, step_features
 
 CONFIG = TrainConfig()
 MEASURED = Costs(slippage=Slippage((0.0, 2e-4, 5e-4), (-1e-4, 1e-4), (1e-4, 3e-4), measured=True))
@@ -127,6 +129,37 @@ def test_a_zone_moves_targets_and_never_the_stop_away(multiple, exits, wide):
     assert (blended.sizes == asis.sizes).all()
     assert (multiple < 1.0) or (blended.targets >= asis.targets).all()
     assert (multiple > 1.0) or (blended.targets <= asis.targets).all()
+
+
+def test_a_position_in_training_sees_itself_as_a_live_one_does():
+    few = synthetic_episodes(5, 60)
+    terms = base_terms(few, CONFIG)
+    simulation = Simulation(few, terms, CONFIG.costs)
+    simulation.open_candle(0)
+    simulation.finish_candle(0)
+    held = np.flatnonzero(simulation.live & (simulation.done == 0))
+    seen = simulation.features(0, held).T
+    tighter = 0
+    for row, found in zip(held, seen, strict=True):
+        side = PositionSide.LONG if few.side[row] > 0 else PositionSide.SHORT
+        entry, stop = (abs(float(value[row] * few.tick[row])) for value in (terms.entry, terms.stop))
+        position = PositionReading(
+            side=side,
+            entry=entry,
+            close=float(few.close[row, 0]),
+            best=float(abs(simulation.peak[row]) * few.tick[row]),
+            stop=stop,
+            target=float(abs(terms.targets[row, 0]) * few.tick[row]),
+            # What a live plan says of its first stop.
+            stop_distance=abs(entry - stop) / entry,
+            age=1 / few.horizon,
+            remaining=1.0,
+            hits=0.0,
+        )
+        tighter += position.stop_distance < 0.99 * few.stop[row]
+        now = MarketReading(*(float(one[row, 0]) for one in (few.drift_fast, few.drift_slow, few.swell, few.reach)))
+        assert step_features(position, now) == pytest.approx(found, abs=1e-6)
+    assert tighter > 0
 
 
 def test_a_stop_that_reward_and_risk_tightened_stays_where_it_is_when_a_zone_lifts_the_targets():

@@ -85,7 +85,6 @@ def replay_compiled(
     _play(
         prices_of(episodes) if prices is None else prices,
         episodes.side,
-        episodes.stop,
         episodes.funding if costs.funding and episodes.funding.any() else np.zeros((count, 0)),
         (episodes.drift_fast, episodes.drift_slow, episodes.swell, episodes.reach),
         costs.draw(episodes.started_at, episodes.symbol, episodes.symbols),
@@ -137,7 +136,6 @@ def prices_of(episodes: Episodes) -> Floats:
 def _play(
     prices: Floats,
     sides: Floats,
-    stop_distance: Floats,
     funding: Floats,
     market: tuple[Floats, Floats, Floats, Floats],
     slippage: Floats,
@@ -368,7 +366,7 @@ def _play(
             if asks and due < 0 and step < horizon:
                 close = prices[i, step, 3]
                 span = abs(close) * ranges[i, step]
-                risk = size * stop_distance[i]
+                risk = entry - first_stops[i]
                 ahead = GAP_CAP if target == inf else min(max((target - close) / span, -GAP_CAP), GAP_CAP)
                 x = (
                     (step + 1) / horizon,

@@ -256,7 +256,8 @@ class Simulation:
         episodes, terms = self.episodes, self.terms
         close, side, entry, stop = self.close[step][which], self.side[which], terms.entry[which], self.stop[which]
         peak, target = self.peak[which], self.next_target[which]
-        risk = self.size[which] * episodes.stop[which]
+        # What the first stop risks, as a live position has it in its plan: reward:risk may have tightened it.
+        risk = terms.entry[which] - terms.stop[which]
         span = np.abs(close) * episodes.reach[which, step]
         ahead = np.where(np.isinf(target), GAP_CAP, _capped((target - close) / span, GAP_CAP))
         levels = max(1, terms.targets.shape[1])
