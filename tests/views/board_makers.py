@@ -54,7 +54,8 @@ ROWS = (
     row("DOGEUSDT", "0.33486", "0.34010", stop=D("0.33054"), quantity=D(120000), pnl=D("628.8")),
     row("ETHUSDT", "3349.99", "3432.24", side=PositionSide.SHORT, quantity=D("0.523"), pnl=D("-43.02"),
         stop=D("3411.25"), liquidation=Ratio.percent("140")),
-    row("SOLUSDT", "192.01", "197.43", stop=D("194.83"), trail=Ratio.percent("1.5"), target=None, pnl=D("4479.63")),
+    row("SOLUSDT", "192.01", "197.43", stop=D("194.83"), trail=Ratio.percent("1.5"), target=None, pnl=D("4479.63"),
+        liquidation=None),
     row("XRPUSDT", "2.4201", "2.4881", stop=D("2.4485"), protection=Protection.BACKSTOP, pnl=D("56.2")),
     PositionRow(
         key=LOST, quantity=D(120000), entry=D("0.0214"), mark=Unavailable("no mark has come yet"),

@@ -13,7 +13,8 @@ import pytest
 from board_makers import BOARD, LOST, ROWS, TROUBLE, VITALS, XRP
 from rich.cells import cell_len
 
-from tpctl.exits.model import PositionKey
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import PositionKey, RiskReadings
 from tpctl.views.dashboard.app import Dashboard
 from tpctl.views.dashboard.board import Board
 from tpctl.views.dashboard.controls import Act, Asked, Controls, Order, Screen, press, selected, shown
@@ -79,6 +80,40 @@ def test_an_alarm_is_said_in_words() -> None:
 
     for words in ("HALT: testing it", "PAUSED", "SILENT for 9s", "STALE", "SKEWED", "HIGH", "1 UNPROTECTED", "NONE"):
         assert words in found
+
+
+def test_a_page_that_goes_on_says_so() -> None:
+    page = Controls(screen=Screen.HELP)
+    cut, whole = (text(BOARD, page, 80, height) for height in (24, 40))
+    end = text(BOARD, replace(page, scroll=1_000), 80, 24)
+    hidden = len(whole.splitlines()) - whole.splitlines()[::-1].count("") - 1 - 22
+
+    assert f"  {hidden} more lines\n" in cut
+    assert "more lines" not in whole + end
+
+
+def test_every_reading_that_is_not_known_is_explained() -> None:
+    missing = Unavailable("635 candles in common, at least 2688 are needed")
+    readings = RiskReadings(Decimal("0.3"), missing, missing, missing)
+    board = replace(BOARD, figures=replace(BOARD.figures, readings=readings))
+    words = " ".join(text(board, replace(CHOSEN, screen=Screen.EXPLAIN), 120, 40).split())
+
+    assert "ESS: 635 candles in common" not in words
+    assert f"systemic: {missing.reason}" in words
+
+
+def test_a_position_no_price_liquidates_sorts_behind_those_that_can_be() -> None:
+    keys = [str(row.key) for row in shown(ROWS, Controls(order=Order.LIQUIDATION))]
+
+    assert keys[-3:] == ["ETHUSDT SHORT", "SOLUSDT LONG", "1000SHIBUSDT LONG"]
+
+
+@pytest.mark.parametrize("theme", [Theme(), Theme(ascii=True)])
+def test_a_filter_stays_in_sight_and_the_keys_readable(theme: Theme) -> None:
+    foot = text(BOARD, replace(CHOSEN, filter="SHORT"), 80, 24, theme).splitlines()[-1]
+
+    assert foot.startswith("filter 'SHORT'  ")
+    assert ("up/down move" if theme.ascii else "↑↓ move") in foot
 
 
 def test_gains_and_losses_differ_by_more_than_red_and_green() -> None:

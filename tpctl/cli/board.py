@@ -11,6 +11,7 @@ from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import RiskReadings
 from tpctl.exits.rules import TrailRules
+from tpctl.exits.stages import LIQUIDATION_BOUND
 from tpctl.exits.units import ZERO, Millis, Money, Price, Ratio
 from tpctl.views.dashboard.board import (
     Detail,
@@ -51,14 +52,17 @@ def position_row(episode: Episode, course: tuple[Price, ...]) -> PositionRow:
     )
 
 
-def _liquidation(episode: Episode) -> Ratio | Unavailable:
-    if episode.plan is None:
+def _liquidation(episode: Episode) -> Ratio | Unavailable | None:
+    plan = episode.plan
+    if plan is None:
         return _NO_PLAN
-    if episode.plan.liquidation is None:
-        return Unavailable("the plan has no liquidation price: brackets or wallet were not known")
+    if plan.liquidation is None:
+        # Where it could not be computed the plan warns of that; else no price liquidates the position.
+        unknown = [warning.text for warning in plan.warnings if warning.code == LIQUIDATION_BOUND]
+        return Unavailable(unknown[0]) if unknown else None
     if episode.mark is None:
         return _NO_MARK
-    return Ratio(episode.key.side.sign * (episode.mark - episode.plan.liquidation) / episode.mark)
+    return Ratio(episode.key.side.sign * (episode.mark - plan.liquidation) / episode.mark)
 
 
 def _on_tick(mark: Price, episode: Episode) -> Price:

@@ -25,7 +25,7 @@ from tpctl.exits.model import Note, NoteKind, PositionKey
 from tpctl.exits.rules import TrailRules
 from tpctl.exits.units import Millis
 from tpctl.views.dashboard.board import Board, Detail, Happening, Vitals
-from tpctl.views.lines import line, told, tone
+from tpctl.views.lines import Tone, day, line, told, tone
 
 _MINUTE = 60_000
 _COURSE = 60
@@ -87,6 +87,7 @@ class BoardReader:
         self._note_seq = max(newest - log, 0)
         self._attempt_row = max(self._scan.last_rows()[0] - _RECENT_ATTEMPTS, 0)
         self._log: deque[Happening] = deque(maxlen=_LOG)
+        self._logged_day = ""
         self._tally = DayTally()
         self._day = Day()
         for seq, note in self._journal.notes(max(newest - _RECENT_NOTES, 0), _OF_THE_DAY):
@@ -120,11 +121,11 @@ class BoardReader:
         self._pulse = pulse
         marks = () if pulse is None else pulse.marks
         now = self._now(pulse)
-        day = self._tally.day(now)
+        so_far = self._tally.day(now)
         vitals = self._vitals(pulse, now)
         ruled = self._take_rules(pulse)
-        if self._board is None or moved or ruled or marks != self._marks or day != self._day:
-            self._marks, self._day = marks, day
+        if self._board is None or moved or ruled or marks != self._marks or so_far != self._day:
+            self._marks, self._day = marks, so_far
             self._board = self._draw(pulse, now, vitals)
         elif vitals != self._board.vitals:
             old = self._board
@@ -169,6 +170,9 @@ class BoardReader:
             if told(note.kind, quiet=quiet, verbose=verbose):
                 # Why a plan is as it is takes ten lines; the explanation has them.
                 text = line(note).split("\n")[0]
+                if (today := day(note.at)) != self._logged_day:
+                    self._logged_day = today
+                    self._log.append(Happening(today, Tone.QUIET))
                 self._log.append(Happening(text, tone(note)))
         while found := self._scan.attempts_after(self._attempt_row):
             self._attempt_row = found[-1][0]

@@ -33,6 +33,9 @@ from tpctl.exits.stops import (
 from tpctl.exits.target import blend_factor, hybrid, settle, target_distance
 from tpctl.exits.units import ONE, ZERO, Ratio, trimmed
 
+# The warning of a plan whose distance to liquidation could not be computed.
+LIQUIDATION_BOUND = "liquidation_bound"
+
 
 @dataclass(slots=True)
 class Sketch:
@@ -239,6 +242,6 @@ def clear_liquidation(sketch: Sketch, room: LiquidationRoom, leverage: Decimal, 
     """Keep the stop short of liquidation, and say where that distance is only a bound."""
     if room.bound is not None and room.distance is not None:
         text = f"{room.bound}: liquidation is taken to be at most {room.distance} from entry"
-        sketch.warnings.append(Reason("liquidation", "liquidation_bound", text))
+        sketch.warnings.append(Reason("liquidation", LIQUIDATION_BOUND, text))
     sketch.stop, reasons = clamp_to_liquidation(sketch.stop, room, leverage, rules.stop)
     sketch.reasons.extend(reasons)

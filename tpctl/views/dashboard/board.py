@@ -61,7 +61,8 @@ class PositionRow:
     """One position as the operator sees it.
 
     `r` is the profit in units of the first risk, the way from entry to the plan's stop. `liquidation` is how far away
-    liquidation is, as a share of the mark. `course` are marks a minute apart, oldest first.
+    liquidation is, as a share of the mark, None where no price liquidates the position. `course` are marks a minute
+    apart, oldest first.
     """
 
     key: PositionKey
@@ -71,7 +72,7 @@ class PositionRow:
     pnl: Money | Unavailable
     r: Decimal | Unavailable
     leverage: Decimal | Unavailable
-    liquidation: Ratio | Unavailable
+    liquidation: Ratio | Unavailable | None
     stop: Price | None
     trail: Ratio | None
     target: NextTarget | None

@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.units import Price, plain, trimmed
+from tpctl.exits.units import Price, Ratio, plain, trimmed
 from tpctl.views.dashboard.board import NextTarget, PositionRow, Protection
 from tpctl.views.dashboard.theme import Ink, Theme
 from tpctl.views.lines import clean, significant_places
@@ -105,7 +105,7 @@ def _cells(row: PositionRow, *, wide: bool) -> list[Cell]:
         money(row.pnl, whole_from=10_000 if wide else 1_000),
         _r(row.r),
         _known(row.leverage, lambda value: f"{trimmed(value, 1)}x"),
-        _UNKNOWN if isinstance(row.liquidation, Unavailable) else _distance(row.liquidation.as_percent, wide=wide),
+        _distance(row.liquidation, wide=wide),
         _stop(row, wide=wide),
         _NONE if row.trail is None else Cell(f"{trimmed(row.trail.as_percent, 2)}%"),
     ]
@@ -131,7 +131,12 @@ def _stop(row: PositionRow, *, wide: bool) -> Cell:
     return Cell(shown if resting else f"{shown}?", Ink.PLAIN if resting else Ink.CAUTION)
 
 
-def _distance(percent: Decimal, *, wide: bool) -> Cell:
+def _distance(away: Ratio | Unavailable | None, *, wide: bool) -> Cell:
+    if away is None:
+        return _NONE
+    if isinstance(away, Unavailable):
+        return _UNKNOWN
+    percent = away.as_percent
     if percent > 100:
         return Cell(">100%" if wide else "far")
     text = f"{percent:.1f}%" if wide or percent < 10 else f"{percent:.0f}%"

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import PositionKey
+from tpctl.exits.units import Ratio
 from tpctl.views.dashboard.board import PositionRow, Vitals
 
 
@@ -102,7 +103,8 @@ def _rank(row: PositionRow, order: Order) -> tuple[bool, Decimal, str]:
     elif order is Order.R:
         value = row.r
     elif order is Order.LIQUIDATION:
-        value = row.liquidation if isinstance(row.liquidation, Unavailable) else row.liquidation.fraction
+        far = Decimal("Infinity") if row.liquidation is None else row.liquidation
+        value = far.fraction if isinstance(far, Ratio) else far
     elif order is Order.TARGET:
         value = Unavailable("none is left") if row.target is None else 1 - row.target.progress
     if isinstance(value, Unavailable):

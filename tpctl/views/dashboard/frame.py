@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from tpctl.exits.instrument import Unavailable
+from tpctl.exits.model import RiskReadings
 from tpctl.exits.units import trimmed
 from tpctl.views.dashboard import cells, ladder
 from tpctl.views.dashboard.board import Board, Detail, Figures, Vitals
@@ -71,6 +72,7 @@ HELP = (
         ("?", "behind a stop: it is wanted, but does not rest on the exchange"),
         ("R", "profit in units of the first risk, the way from entry to the plan's stop"),
         ("n/a", "not known; the explanation says why"),
+        ("-", "there is none: no trail yet, no price that liquidates, no take-profit left"),
     )),
 )  # fmt: skip
 
@@ -82,11 +84,11 @@ def frame(board: Board, controls: Controls, width: int, height: int, theme: Them
     lines = banner(board.vitals, width, theme)
     room = height - len(lines) - 1
     if controls.screen is Screen.HELP:
-        lines += _scrolled(_help(width, theme), controls, room)
+        lines += _scrolled(_help(width, theme), controls, room, theme)
     elif controls.screen is Screen.EVENTS:
         lines += _events(board, controls, width, room, theme)
     elif controls.screen is Screen.EXPLAIN:
-        lines += _scrolled(_explained(board, controls, width, theme), controls, room)
+        lines += _scrolled(_explained(board, controls, width, theme), controls, room, theme)
     else:
         lines += _positions(board, controls, width, room, theme)
     lines = _filled(lines, width, height - 1, theme)
@@ -207,7 +209,7 @@ def _positions(board: Board, controls: Controls, width: int, room: int, theme: T
     at = selected(rows, controls)
     lines = strip(board.figures, width, theme, most=2 if room >= 16 else 1)
     detail = None if at is None else board.detail_of(rows[at].key)
-    ladder_lines = [] if detail is None else ladder.panel(detail, width, theme)
+    ladder_lines = [] if detail is None else [*ladder.panel(detail, width, theme), *ladder.trail(detail, width, theme)]
     space = room - len(lines)
     # The table may take what the ladder and four events leave, but at least half of the room.
     most = max(space - len(ladder_lines) - 6, space // 2)
@@ -258,9 +260,7 @@ def _worth(figures: Figures) -> str:
 
 
 def _readings(figures: Figures, width: int) -> list[Part]:
-    if isinstance(figures.readings, Unavailable):
-        return [("risk n/a", Ink.QUIET)]
-    names = (("ESS", figures.readings.ess), ("heat", figures.readings.heat), ("systemic", figures.readings.systemic))
+    names = _risk(figures.readings)
     parts = []
     for name, value in names if width >= cells.WIDE else names[:1]:
         if not isinstance(value, Unavailable):
@@ -269,13 +269,9 @@ def _readings(figures: Figures, width: int) -> list[Part]:
 
 
 def _newest(board: Board, room: int, width: int, theme: Theme) -> list[Text]:
-    return _log_lines(board, width, theme)[-room:] if room > 0 else []
-
-
-def _log_lines(board: Board, width: int, theme: Theme) -> list[Text]:
     narrow = width < cells.WIDE
     lines = []
-    for happening in board.log:
+    for happening in board.log[max(len(board.log) - room, 0) :]:
         text = happening.text
         if narrow:
             # The gap that aligns sentences under each other is worth less than their ends.
@@ -325,10 +321,18 @@ def _unknown(board: Board, controls: Controls) -> list[str]:
         return []
     row = rows[at]
     named = (("PnL", row.pnl), ("R", row.r), ("leverage", row.leverage), ("distance to liquidation", row.liquidation))
-    found = [f"{name}: {value.reason}" for name, value in named if isinstance(value, Unavailable)]
-    if isinstance(board.figures.readings, Unavailable):
-        found.append(f"risk: {board.figures.readings.reason}")
-    return found
+    return [
+        f"{name}: {value.reason}"
+        for name, value in (*named, *_risk(board.figures.readings))
+        if isinstance(value, Unavailable)
+    ]
+
+
+def _risk(readings: RiskReadings | Unavailable) -> tuple[tuple[str, Decimal | Unavailable], ...]:
+    """Return the readings by the names they have on screen."""
+    if isinstance(readings, Unavailable):
+        return (("risk", readings),)
+    return (("ESS", readings.ess), ("heat", readings.heat), ("systemic", readings.systemic))
 
 
 def _reasons(detail: Detail) -> tuple[str, ...]:
@@ -352,9 +356,14 @@ def _help(width: int, theme: Theme) -> list[Text]:
     return lines
 
 
-def _scrolled(lines: list[Text], controls: Controls, room: int) -> list[Text]:
+def _scrolled(lines: list[Text], controls: Controls, room: int, theme: Theme) -> list[Text]:
+    """Return the part that is scrolled to; where there is more, the last line says so."""
     first = min(controls.scroll, max(len(lines) - room, 0))
-    return lines[first : first + room]
+    below = len(lines) - first - room
+    part = lines[first : first + room]
+    if below > 0:
+        part[-1] = _text([(f"  {below + 1} more lines", Ink.CAUTION)], theme)
+    return part
 
 
 def _foot(controls: Controls, width: int, theme: Theme) -> Text:
@@ -368,18 +377,21 @@ def _foot(controls: Controls, width: int, theme: Theme) -> Text:
     keys = [pair for pair in _KEYS if not (controls.read_only and pair[0] in _ACTING)]
     if controls.screen is not Screen.POSITIONS:
         keys = [("↑↓", "scroll"), ("esc", "back"), ("?", "help"), ("q", "back")]
-    parts: list[Part] = []
-    for key, words in keys:
-        sign = "up/down" if theme.ascii and key == "↑↓" else key
-        parts += [(sign, Ink.STRONG), (f" {words}  ", Ink.QUIET)]
-    if controls.filter:
-        parts.append((f"filter {controls.filter!r}", Ink.CAUTION))
-    text = _text(parts, theme)
+    text = _text(_told(keys, controls, theme), theme)
     if cell_len(text.plain) > width:
         # Where not all fits, the keys that act are left to the help page.
         few = [pair for pair in keys if pair[0] not in {"B", "R", "T", "r"}]
-        text = _text([part for key, words in few for part in ((key, Ink.STRONG), (f" {words}  ", Ink.QUIET))], theme)
+        text = _text(_told(few, controls, theme), theme)
     return text
+
+
+def _told(keys: Iterable[tuple[str, str]], controls: Controls, theme: Theme) -> list[Part]:
+    """Return what keys do; a filter stands first, for rows it hides are not to be taken for closed."""
+    parts: list[Part] = [(f"filter {clean(controls.filter)!r}  ", Ink.CAUTION)] if controls.filter else []
+    for key, words in keys:
+        sign = "up/down" if theme.ascii and key == "↑↓" else key
+        parts += [(sign, Ink.STRONG), (f" {words}  ", Ink.QUIET)]
+    return parts
 
 
 def lasting(length: int) -> str:

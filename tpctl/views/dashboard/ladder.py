@@ -1,6 +1,7 @@
 """The ladder of one position: every level from the best price down, and what has become of it."""
 
 from decimal import Decimal
+from textwrap import wrap
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -9,6 +10,7 @@ from tpctl.exits.units import Price
 from tpctl.views.dashboard import cells
 from tpctl.views.dashboard.board import Detail, Level, LevelState
 from tpctl.views.dashboard.theme import Ink, Theme
+from tpctl.views.lines import clean
 
 _INKS = {
     LevelState.HIT: Ink.GAIN,
@@ -27,6 +29,7 @@ _SIGNS = {
     LevelState.MARKER: (" ", " "),
 }
 _COLUMN = 40
+_TRAIL = "  trail: "
 
 
 def rule(title: str, width: int, theme: Theme) -> Text:
@@ -39,7 +42,7 @@ def rule(title: str, width: int, theme: Theme) -> Text:
 
 
 def panel(detail: Detail, width: int, theme: Theme) -> list[Text]:
-    """Return the title and the levels, in as many columns as there is width for; then what the trail says."""
+    """Return the title and the levels, in as many columns as there is width for."""
     columns = max(width // _COLUMN, 1)
     room = width // columns
     count = -(-len(detail.levels) // columns)
@@ -55,10 +58,16 @@ def panel(detail: Detail, width: int, theme: Theme) -> list[Text]:
             line.append(piece)
             line.append(" " * (room - cell_len(piece.plain)))
         lines.append(line)
-    if detail.trail:
+    return lines
+
+
+def trail(detail: Detail, width: int, theme: Theme) -> list[Text]:
+    """Return what the trail says, on two lines where one does not hold it."""
+    lines = []
+    for at, piece in enumerate(wrap(clean(detail.trail), max(width - len(_TRAIL), 1), max_lines=2, placeholder=" …")):
         text = Text(no_wrap=True)
-        text.append("  trail: ", theme.style(Ink.QUIET))
-        text.append(detail.trail)
+        text.append(" " * len(_TRAIL) if at else _TRAIL, theme.style(Ink.QUIET))
+        text.append(piece)
         lines.append(text)
     return lines
 
