@@ -84,6 +84,23 @@ def test_the_table_tells_every_row_and_the_sum() -> None:
     assert "latency      sent p50 2 ms, p99 7 ms, longest 8 ms" in lines
 
 
+@pytest.mark.parametrize("screen", [60, 80, 100, 200])
+def test_a_narrow_screen_gets_fewer_columns_and_folded_lines_and_loses_nothing_unsaid(screen: int) -> None:
+    report = report_of(GOOD, BAD, FEW)
+    whole = text.table_text(report, TABLE_FIELDS).splitlines()
+    shown = text.table_text(report, TABLE_FIELDS, screen=screen).splitlines()
+
+    assert max(map(len, shown)) <= screen
+    words = " ".join(" ".join(shown[6:]).split())
+    said = re.search("not shown (.*): a wider terminal shows them, or --fields ", words)
+    heads = ("done", "open", "hit rate", "95% low", "high", "slippage", "minutes", "profit", "R", "early")
+    assert all(head in shown[0] or (said and head in said[1]) for head in heads)
+    assert bool(said) is (len(whole[0]) > screen)
+    # Folded at words: together they are what is said without a screen.
+    assert (words.replace(said[0], "") if said else words) == " ".join(" ".join(whole[6:]).split())
+    assert text.table_text(report, TABLE_FIELDS, screen=screen, fixed=True).splitlines()[0] == whole[0]
+
+
 def test_few_attempts_stand_in_parentheses_and_dim_in_colour_and_never_alert() -> None:
     plain = text.table_text(report_of(FEW), TABLE_FIELDS)
     coloured = text.table_text(report_of(FEW, BAD), TABLE_FIELDS, color=True).splitlines()

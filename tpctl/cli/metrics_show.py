@@ -91,17 +91,18 @@ def _print(
     elif options.format is Format.PLAIN:
         out.write(fields.plain_text(report, names))
     elif report.rows:
-        color = _colored(options)
+        color, screen = _colored(options), get_terminal_size().columns if out.isatty() else None
         if options.heatmap is not None:
             from tpctl.views.metrics_charts import heat_text
 
-            screen = get_terminal_size().columns if out.isatty() else None
             heat = _heat(source, options.heatmap, chosen)
             out.write(heat_text(heat, options.min_attempts, color=color, screen=screen))
         elif options.show_targets:
             out.write(text.targets_text(report, color=color))
         else:
-            out.write(text.table_text(report, names, quiet=options.shared.quiet, color=color))
+            quiet = options.shared.quiet
+            fixed = options.fields is not None
+            out.write(text.table_text(report, names, quiet=quiet, color=color, screen=screen, fixed=fixed))
 
 
 def _colored(options: MetricsOptions) -> bool:

@@ -6,6 +6,7 @@ of few attempts stands in parentheses, dim where there is colour.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from textwrap import wrap
 
 from tpctl.adapters.metrics_query import Spread
 from tpctl.exits.instrument import Unavailable
@@ -54,6 +55,13 @@ _MONEY = frozenset(
         *("total_tp_profit_usd", "avg_tp_profit_usd", "profit_usd", "avg_profit_usd", "missed_opportunities_usd"),
     }
 )
+# What is left out of a table that is too wide, first to last; the rest always stands.
+_LEAST = (
+    *("avg_time_to_tp_minutes", "premature_exits", "tp_open", "avg_slippage_pct", "avg_r"),
+    *("hit_rate_high", "hit_rate_low", "profit_usd"),
+)
+# Where the words of a line below the table begin.
+_INDENT = 13
 _RATES = frozenset({"tp_hit_rate", "hit_rate_low", "hit_rate_high", "premature_exit_rate"})
 
 
@@ -80,12 +88,43 @@ def _number(name: str, value: Decimal) -> str:
     return f"{value:.{2 if name == 'avg_r' else 1}f}"
 
 
-def table_text(report: MetricsReport, names: Sequence[str], *, quiet: bool = False, color: bool = False) -> str:
-    """Return the report for people."""
-    lines = _table(report, names, color=color)
-    if not quiet:
-        lines += ["", *_below(report)]
+def table_text(
+    report: MetricsReport,
+    names: Sequence[str],
+    *,
+    quiet: bool = False,
+    color: bool = False,
+    screen: int | None = None,
+    fixed: bool = False,
+) -> str:
+    """Return the report for people, folded to a `screen` of so many columns.
+
+    Fields that do not fit are left out and named, unless they are `fixed`.
+    """
+    kept = list(names) if screen is None or fixed else _fitting(report, names, screen)
+    lines = _table(report, kept, color=color)
+    below = [] if quiet else ["", *_below(report)]
+    left_out = [_HEADS[name] for name in names if name not in kept]
+    if left_out and not quiet:
+        below.insert(1, f"not shown    {', '.join(left_out)}: a wider terminal shows them, or --fields")
+    lines += below if screen is None else [part for line in below for part in _folded(line, screen)]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _fitting(report: MetricsReport, names: Sequence[str], screen: int) -> list[str]:
+    """Return the fields of a table that fit a screen: those that say least beside the others are left out first."""
+    kept = list(names)
+    for name in _LEAST:
+        if len(_table(report, kept, color=False)[0]) <= screen:
+            break
+        kept = [other for other in kept if other != name]
+    return kept
+
+
+def _folded(line: str, screen: int) -> list[str]:
+    """Return a line in parts that fit, the further ones under the words of the first."""
+    indent = " " * _INDENT
+    return wrap(line, screen, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def table_heads(by: Sequence[Dimension], names: Sequence[str]) -> list[str]:
