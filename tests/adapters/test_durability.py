@@ -1,25 +1,22 @@
 """Killed at any system call, the state is as before or as after, and what was acknowledged is there (I8, I9, I17, D1).
 
-The kernel does the killing: the child runs under ptrace and is sent SIGKILL before its n-th system call that can change
-the disk, for every n until it finishes. So each write, sync, rename and truncate inside Python and SQLite is a crash
-point, and none is sampled. Full and failing disks are real too: a file size limit and, where namespaces allow, a tmpfs.
+Each write, sync, rename and truncate inside Python and SQLite is a crash point, and none is sampled (`tracing`). Full
+disks are real too: a file size limit and, where namespaces allow, a tmpfs.
 """
 
-import ctypes
 import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from test_requests import ACCOUNT, make_first_schema
+from tracing import every_crash
 
 from tpctl.adapters.files import StateDir, create_atomic, read_file, write_atomic
 from tpctl.adapters.halt import set_halt
@@ -37,113 +34,6 @@ from tpctl.exits.intents import PlaceStop
 from tpctl.exits.model import Attempt, Note, NoteKind, Outcome, PositionKey, WorkingType
 from tpctl.exits.requests import CloseAll, RequestAnswer
 from tpctl.exits.requests import Outcome as RequestOutcome
-
-_TRACEME, _SYSCALL, _SETOPTIONS, _SYSCALL_INFO = 0, 24, 0x4200, 0x420E
-_MARK_SYSCALL_STOPS = 1
-_ENTRY = 1
-# System calls that change nothing on disk: being killed before them is being killed before the next one that does.
-# Where the numbers are not known, every call counts.
-_HARMLESS = {
-    "x86_64": frozenset(
-        {
-            *(
-                0,
-                3,
-                4,
-                5,
-                6,
-                8,
-                9,
-                10,
-                11,
-                12,
-                13,
-                14,
-            ),  # read close stat fstat lstat lseek mmap mprotect munmap brk sig*
-            *(17, 21, 28, 39, 72, 73, 79, 107, 202),  # pread64 access madvise getpid fcntl flock getcwd geteuid futex
-            *(217, 228, 230, 262, 439),  # getdents64 clock_* newfstatat faccessat2
-        }
-    )
-}.get(os.uname().machine, frozenset[int]())
-# Far above what any scenario takes; a scenario that needs more does something it should not.
-_MOST_CALLS = 2_000
-
-
-class _SyscallInfo(ctypes.Structure):
-    """The head of the kernel's ptrace_syscall_info, up to the number of the call being entered."""
-
-    _fields_ = (
-        ("op", ctypes.c_uint8),
-        ("arch", ctypes.c_uint32),
-        ("instruction", ctypes.c_uint64),
-        ("stack", ctypes.c_uint64),
-        ("number", ctypes.c_uint64),
-    )
-
-
-def _ptrace(request: int, pid: int, address: int = 0, data: object = None) -> int:
-    library = ctypes.CDLL(None, use_errno=True)
-    library.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    library.ptrace.restype = ctypes.c_long
-    result: int = library.ptrace(request, pid, address, data)
-    return result
-
-
-def _enters_counted_call(pid: int) -> bool:
-    info = _SyscallInfo()
-    assert _ptrace(_SYSCALL_INFO, pid, ctypes.sizeof(info), ctypes.byref(info)) > 0
-    return info.op == _ENTRY and info.number not in _HARMLESS
-
-
-def run_killed_at(call: int, prepare: Callable[[], Callable[[], object]]) -> bool:
-    """Run the action `prepare` returns in a child, killed before its `call`-th counted system call.
-
-    Return whether it finished instead.
-    """
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        with suppress(BaseException):
-            action = prepare()
-            if _ptrace(_TRACEME, 0) == 0:
-                os.kill(os.getpid(), signal.SIGSTOP)
-                action()
-                status = 0
-        os._exit(status)
-    _, state = os.waitpid(pid, 0)
-    if not os.WIFSTOPPED(state):
-        pytest.skip("this system does not let a process trace its child")
-    assert _ptrace(_SETOPTIONS, pid, 0, _MARK_SYSCALL_STOPS) == 0
-    while True:
-        assert _ptrace(_SYSCALL, pid) == 0
-        _, state = os.waitpid(pid, 0)
-        if not os.WIFSTOPPED(state):
-            assert os.WIFEXITED(state), f"the child died of signal {os.WTERMSIG(state)}"
-            assert os.WEXITSTATUS(state) == 0, "the child failed before it was killed"
-            return True
-        if _enters_counted_call(pid):
-            if call == 0:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                return False
-            call -= 1
-
-
-def every_crash(
-    tmp_path: Path, prepare: Callable[[Path], Callable[[], object]], fewest: int = 6
-) -> Iterator[tuple[Path, bool]]:
-    """Yield a fresh directory after each possible crash of the action in it, and last after no crash at all."""
-    for call in range(_MOST_CALLS):
-        directory = tmp_path / str(call)
-        directory.mkdir()
-        finished = run_killed_at(call, lambda directory=directory: prepare(directory))
-        yield directory, finished
-        shutil.rmtree(directory)
-        if finished:
-            assert call >= fewest, "the scenario made hardly a system call worth crashing at"
-            return
-    pytest.fail("the scenario never finished")
-
 
 KEY = PositionKey("BTCUSDT", PositionSide.LONG)
 BEFORE = PositionRow(KEY, 1, "0123456789", '{"stop":"48000"}')

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from metrics_desk import DAY, LIFE, START, VECTOR, commit_at_once, commit_attempts, life, open_journal, random_attempts
-from test_durability import every_crash
+from tracing import every_crash
 
 from tpctl.adapters.journal import Entry
 from tpctl.adapters.journal_reader import Hindsight

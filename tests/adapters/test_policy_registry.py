@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from test_durability import every_crash
+from tracing import every_crash
 
 from tpctl.adapters.policy_pointer import Act, Choice, Pointer, Stage, read_pointer
 from tpctl.adapters.policy_registry import GateCheck, GateRecord, PolicyRegistry, Record, Trial

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from metrics_desk import VECTOR, journal_of
-from test_durability import every_crash
+from tracing import every_crash
 
 from tpctl.adapters.journal_reader import JournalReader
 from tpctl.adapters.metrics_file import MetricsFile, fold_all

@@ -228,6 +228,8 @@ def create(path: Path, meta: Meta) -> None:
             )
             connection.execute("INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?)", (*row, checksum("meta", row)))
             connection.execute("COMMIT")
+            # Closing does it too, but says nothing where the disk fails: the name would be given to half a journal.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         link_new(staged, path)
     except OSError as error:
         raise file_error("create", path, error) from error
@@ -387,15 +389,21 @@ def _configure_writer(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _code(error: sqlite3.Error) -> int:
-    # Extended codes keep the primary one in their low byte; errors of the Python layer carry none.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+    # Extended codes keep the primary one in their low byte.
+    return _extended_code(error) & 0xFF
+
+
+def _extended_code(error: sqlite3.Error) -> int:
+    # Errors of the Python layer carry none.
+    return getattr(error, "sqlite_errorcode", 0)
 
 
 def _translate(path: Path, error: sqlite3.Error) -> TpctlError:
     code = _code(error)
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return LockedError(f"journal {str(path)!r} is being written by another process", "try again in a moment")
-    if code == sqlite3.SQLITE_FULL:
+    # The index of the log could not grow, which takes space and nothing else.
+    if code == sqlite3.SQLITE_FULL or _extended_code(error) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StateFileError(
             f"cannot write journal {str(path)!r}: no space left", "free some disk space and try again"
         )
