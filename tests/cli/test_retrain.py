@@ -21,7 +21,7 @@ class Desk:
     """A state directory and the commands run on it."""
 
     def __init__(self, path: Path, candles: Path | None, capsys: pytest.CaptureFixture[str]) -> None:
-        self.path, self._candles, self._capsys = path, candles, capsys
+        self.path, self.candles, self._capsys = path, candles, capsys
         self.registry = PolicyRegistry(path)
         self.out = self.err = ""
 
@@ -32,7 +32,7 @@ class Desk:
 
     def train(self, *arguments: str) -> Any:
         """Train on a little of the recorded market; return the JSON data."""
-        assert self("--run", "--data", str(self._candles), *SMALL, *arguments, "--json") is ExitCode.OK, self.err
+        assert self("--run", "--data", str(self.candles), *SMALL, *arguments, "--json") is ExitCode.OK, self.err
         return self.data
 
     @property
@@ -118,10 +118,31 @@ def test_a_training_makes_a_candidate_a_log_and_no_promotion(desk: Desk) -> None
     assert not desk.registry.checkpoint.exists()
     heard, *lines = desk.registry.log.read_text().splitlines()
     assert "feedback attempts=0 fills=0 tp_hit_rate=- " in heard
-    assert len(lines) == 5
-    assert all(" tp_zone_accuracy=" in line for line in lines)
+    assert len(lines) == 6
+    assert " warm_up_seconds=" in lines[0]
+    assert all(" tp_zone_accuracy=" in line for line in lines[1:])
     assert desk("--check") is ExitCode.OK
     assert desk.out.startswith("not due: the last training is less than a day old\n")
+
+
+def test_compiling_is_told_apart_from_training(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def compiles(*_: object) -> bool:
+        clock[0] += 14.0
+        return True
+
+    monkeypatch.setattr("tpctl.cli.retrain_run.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("tpctl.learn.warm_up.warm_up", compiles)
+    data = desk.train()
+
+    assert (data["warm_up_seconds"], data["run"]["seconds"]) == ("14.000", "0.000")
+    assert " warm_up_seconds=14.000\n" in desk.registry.log.read_text()
+    assert desk("--run", "--data", str(desk.candles), *SMALL) is ExitCode.OK
+    assert desk.out.startswith("warm-up 14.00 s: compiling, or loading what was compiled; not counted below\n")
+
+    monkeypatch.setattr("tpctl.learn.warm_up.warm_up", lambda *_: False)
+    assert desk.train()["warm_up_seconds"] is None
 
 
 def test_the_same_seed_and_data_give_the_same_weights(desk: Desk) -> None:
@@ -155,7 +176,7 @@ def test_killed_after_any_round_a_training_goes_on_to_the_same_weights(
     writes = _writes(desk, options, monkeypatch)
     # Every write of a stopping run; of a search, which writes after each of its rounds, some.
     for number in range(1, writes + 1, 1 if learner == "stopping" else 21):
-        killed = Desk(desk.path.parent / f"{learner}-{number}", desk._candles, desk._capsys)
+        killed = Desk(desk.path.parent / f"{learner}-{number}", desk.candles, desk._capsys)
         assert _killed_at_write(killed, options, number)
         assert killed("--run", "--resume", "--json") is ExitCode.OK, killed.err
         assert sorted(one["weights_hash"] for one in killed.data["candidates"]) == expected
@@ -196,7 +217,7 @@ def _killed_at_write(desk: Desk, options: tuple[str, ...], number: int) -> bool:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("tpctl.cli.retrain_run.write_checkpoint", dying)
         try:
-            desk("--run", "--data", str(desk._candles), *SMALL, *options, "--json")
+            desk("--run", "--data", str(desk.candles), *SMALL, *options, "--json")
         except Killed:
             return True
     return False
@@ -218,7 +239,7 @@ def test_a_training_is_not_resumed_on_other_data(desk: Desk) -> None:
 def test_one_training_at_a_time(desk: Desk) -> None:
     desk.train()
     with desk.registry.lock():
-        assert desk("--run", "--data", str(desk._candles), *SMALL) is ExitCode.LOCKED
+        assert desk("--run", "--data", str(desk.candles), *SMALL) is ExitCode.LOCKED
     assert "the policy registry is held" in desk.err
 
 

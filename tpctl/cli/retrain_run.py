@@ -75,6 +75,7 @@ def run_training(options: RetrainOptions) -> ExitCode:
             registry.trials().count,
             due(Standing(_now(), records[-1].at, 0)),
             records,
+            warm_up_seconds=run.warm_up_seconds,
         )
     warnings = run.material.warnings
     if not shared.quiet and not options.json:
@@ -108,12 +109,14 @@ class _Run:
             )
         self._checkpoint: Checkpoint = held or begin(started_at, _text_of(self._training), self._data_hash)
         self._config = config_of(self._training, settings)
+        self.warm_up_seconds: float | None = None
         self._log = TrainingLog(registry.log, self._training, show=sys.stderr.isatty() and not options.shared.quiet)
 
     def train(self) -> tuple[Record, ...]:
         """Train every seed that is not done; return the records of all."""
         self._keep(self._checkpoint)
         self._log.heard(self.material.feedback)
+        self._warm_up()
         config = self._weighted()
         for seed in range(len(self._checkpoint.done) + 1, self._training.seeds + 1):
             record = self._one(config, seed)
@@ -121,6 +124,15 @@ class _Run:
         done = self._checkpoint.done
         remove_checkpoint(self._place)
         return tuple(self._registry.find(name) for name in done)
+
+    def _warm_up(self) -> None:
+        """Compile before anything is timed, or load what was: the first training on a machine would seem slow."""
+        from tpctl.learn.warm_up import warm_up
+
+        began = time.perf_counter()
+        if warm_up(self.material.episodes, self._config):
+            self.warm_up_seconds = time.perf_counter() - began
+            self._log.note(f"warm_up_seconds={self.warm_up_seconds:.3f}")
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint

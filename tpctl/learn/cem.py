@@ -83,6 +83,14 @@ def fit_cem(
     return StoppingRule(bias, weights, float(max(reached, held)))
 
 
+def warm_search(trace: Trace) -> None:
+    """Ask for the values a search asks for, of every path and of every other one: each is compiled apart."""
+    count = len(trace.features)
+    values = _evaluator(trace, Scaling(np.zeros(count), np.ones(count)))
+    for every in (1, 2):
+        values(np.zeros((2, count + 1)), 0, every)
+
+
 # Mean values of standardised weights (candidates, F + 1) on every so manieth path, from a first one on.
 _Values = Callable[[Floats, int, int], Floats]
 

@@ -31,7 +31,10 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class RetrainView:
-    """The registry as one run found it. `trained` are the candidates this very run made."""
+    """The registry as one run found it. `trained` are the candidates this very run made.
+
+    `warm_up_seconds` is what compiling took before, or loading what was compiled; None where nothing is compiled.
+    """
 
     profile: str
     env: str
@@ -42,6 +45,7 @@ class RetrainView:
     due: Due
     trained: tuple[Record, ...] = ()
     drift: Drift = Drift()
+    warm_up_seconds: float | None = None
 
 
 def page(view: RetrainView) -> str:
@@ -94,6 +98,10 @@ def status(record: Record, pointer: Pointer) -> str:
 def training(view: RetrainView) -> str:
     """Return what a training came to."""
     lines = []
+    if view.warm_up_seconds is not None:
+        lines.append(
+            f"warm-up {view.warm_up_seconds:.2f} s: compiling, or loading what was compiled; not counted below"
+        )
     for record in view.trained:
         speed = record.steps / record.seconds if record.seconds > 0 else 0.0
         lines.append(
@@ -118,6 +126,7 @@ def document(view: RetrainView, warnings: Sequence[tuple[str, str]] = ()) -> str
         "why": list(view.due.why),
         "policy": _policy(view.pointer),
         "run": None if newest is None else _run(newest),
+        "warm_up_seconds": None if view.warm_up_seconds is None else _number(view.warm_up_seconds, 3),
         "gate": None if newest is None else _gate(newest.gate),
         "candidates": [{**_run(record), "status": status(record, view.pointer)} for record in view.records],
         "trials": view.trials,
