@@ -20,7 +20,7 @@ from tpctl.market.policy.model import Action, LearnedPolicy
 
 # As many positions as tell a share to a hundredth.
 _SAMPLE = 2_000
-_ROUNDS, _RIDGE = 25, 1e-3
+_ROUNDS, _RIDGE = 25, 1e-2
 _STOP, _TARGET, _MARKET = (STEP_FEATURES.index(name) for name in ("stop_gap", "target_gap", "drift_fast"))
 
 
@@ -76,6 +76,8 @@ def fit_hits(seen: Floats, came: NDArray[np.bool_]) -> HitOdds | None:
     samples = np.vstack([np.ones(len(came)), (seen - scaling.centre[:, None]) / scaling.deviation[:, None]])
     fitted = np.zeros(len(samples))
     penalty = _RIDGE * len(came) * np.eye(len(samples))
+    # What comes on average is to be foretold as it was.
+    penalty[0, 0] = 0.0
     for _ in range(_ROUNDS):
         chance = 1.0 / (1.0 + np.exp(-np.clip(fitted @ samples, -30.0, 30.0)))
         slope = samples @ (came - chance) - penalty @ fitted
