@@ -192,6 +192,18 @@ def test_excursions_are_of_the_marks_and_the_capture_of_the_best_of_them(tmp_pat
     }
 
 
+def test_sums_are_exact_beyond_what_the_index_can_hold_in_a_number(tmp_path: Path) -> None:
+    # In pico more than 64 bits each, or only together.
+    gains = ["123456789012.000000000001", "-98765432109.5", "7000000.25", "7000000.5", "0.000000000001"]
+    query = told(tmp_path, [entry for number, pnl in enumerate(gains) for entry in life(number, pnl=pnl)])
+    closes, course = query.closes(ALL), excursions(query, ALL)
+
+    assert closes.pnl == sum(map(Decimal, gains))
+    assert closes.mean_r == Decimal("1235267845.1625")
+    assert course.captured is not None
+    assert course.captured.taken == sum(map(Decimal, gains))
+
+
 def test_a_position_of_an_older_journal_has_no_excursions_rather_than_none_of_size(tmp_path: Path) -> None:
     bare = [replace(entry, notes=tuple(map(without_marks, entry.notes))) for entry in life(0, pnl="2")]
 

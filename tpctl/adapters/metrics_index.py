@@ -24,7 +24,7 @@ from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
-VERSION = 8
+VERSION = 9
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
 _BUSY_S = 2.0
@@ -56,7 +56,7 @@ CREATE TABLE plans (source INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEG
 CREATE TABLE closes (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, side INTEGER NOT NULL,
     at INTEGER NOT NULL, opened_at INTEGER, policy INTEGER NOT NULL, reason INTEGER NOT NULL, pnl, fees, naked INTEGER,
     r, entry TEXT, average_exit TEXT, quantity TEXT, stop TEXT, PRIMARY KEY (source, seq)) WITHOUT ROWID;
-CREATE INDEX closes_by_naked ON closes (naked) WHERE naked IS NOT NULL;
+CREATE INDEX closes_by_naked ON closes (naked, at, policy, symbol) WHERE naked IS NOT NULL;
 CREATE TABLE stops (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
     policy INTEGER NOT NULL, reason INTEGER NOT NULL, slip NOT NULL, PRIMARY KEY (source, seq)) WITHOUT ROWID;
 CREATE TABLE moves (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol INTEGER NOT NULL, at INTEGER NOT NULL,
@@ -66,7 +66,15 @@ CREATE TABLE excursions (source INTEGER NOT NULL, seq INTEGER NOT NULL, symbol I
     PRIMARY KEY (source, seq)) WITHOUT ROWID;
 CREATE TABLE delays (source INTEGER NOT NULL, seq INTEGER NOT NULL, stage INTEGER NOT NULL, symbol INTEGER NOT NULL,
     at INTEGER NOT NULL, policy INTEGER NOT NULL, ms INTEGER NOT NULL, PRIMARY KEY (source, seq, stage)) WITHOUT ROWID;
-CREATE INDEX delays_by_ms ON delays (stage, ms);
+CREATE INDEX closes_by_reason ON closes (reason, pnl, fees, r, at, policy, symbol);
+CREATE INDEX excursions_by_offer ON excursions (offered, taken, at, policy, symbol);
+CREATE INDEX delays_by_ms ON delays (stage, ms, at, policy, symbol);
+CREATE INDEX stops_by_slip ON stops (reason, slip, at, policy, symbol);
+CREATE INDEX excursions_by_mfe ON excursions (mfe, at, policy, symbol);
+CREATE INDEX excursions_by_mae ON excursions (mae, at, policy, symbol);
+CREATE INDEX excursions_by_mfe_r ON excursions (mfe_r, at, policy, symbol);
+CREATE INDEX excursions_by_mae_r ON excursions (mae_r, at, policy, symbol);
+CREATE INDEX excursions_by_capture ON excursions (capture, at, policy, symbol);
 CREATE TABLE arms (arm INTEGER PRIMARY KEY, share TEXT NOT NULL);
 """
 _STORY = (

@@ -288,21 +288,20 @@ class MetricsQuery:
     def total(self, table: str, column: str, chosen: Selection, condition: str) -> Decimal:
         """Return the exact sum of the selected values of a column of such a table; zero of none."""
         where, parameters = self._where(chosen, strategy="policy", at="at")
-        return from_pico(self._sum(table, column, f"{condition} AND {where}", parameters))
+        return from_pico(self._sums(table, (column,), f"{condition} AND {where}", parameters)[0])
 
-    def _sum(self, table: str, column: str, condition: str, parameters: list[int]) -> int:
-        # In two parts, because the sum of numbers that fit may not; what does not fit itself is text.
-        high, low = self._db.execute(
-            _select(
-                f"coalesce(sum({column} / {_HALF}), 0), coalesce(sum({column} % {_HALF}), 0) FROM {table}",
-                f"typeof({column}) = 'integer' AND {condition}",
-            ),
-            parameters,
+    def _sums(self, table: str, columns: tuple[str, ...], condition: str, parameters: list[int]) -> list[int]:
+        """Return the exact sums of columns in one walk; what a column does not have counts as nothing."""
+        row = self._db.execute(
+            _select(f"{', '.join(map(_exact, columns))} FROM {table}", condition), parameters
         ).fetchone()
-        beyond = self._db.execute(
-            _select(f"{column} FROM {table}", f"typeof({column}) = 'text' AND {condition}"), parameters
-        )
-        return int(high) * _HALF + int(low) + sum(int(value) for (value,) in beyond)
+        sums = []
+        for number, column in enumerate(columns):
+            high, low, beyond = (int(part or 0) for part in row[3 * number : 3 * number + 3])
+            rest = f"typeof({column}) = 'text' AND {condition}"
+            texts = self._db.execute(_select(f"{column} FROM {table}", rest), parameters) if beyond else ()
+            sums.append(high * _HALF + low + sum(int(text) for (text,) in texts))
+        return sums
 
     def naked_ms(self, chosen: Selection) -> tuple[int, int, int, int] | None:
         """Return how long closed positions were without a live stop: how many, p50, p99 and the longest."""
@@ -312,7 +311,7 @@ class MetricsQuery:
         if not count:
             return None
         p50, p99, longest = (
-            self._nth("closes", "naked", condition, parameters, quantile_rank(count, share))
+            self._nth("closes", "naked", condition, parameters, (quantile_rank(count, share), count))
             for share in (Decimal("0.5"), Decimal("0.99"), Decimal(1))
         )
         return count, p50, p99, longest
@@ -320,17 +319,12 @@ class MetricsQuery:
     def closes(self, chosen: Selection) -> Closes:
         """Return what became of the positions that closed."""
         where, parameters = self._where(chosen, strategy="policy", at="at")
-        rows = self._db.execute(_select("reason, pnl, fees, r FROM closes", where), parameters)
-        count = pnl = fees = with_r = r_sum = 0
-        reasons: dict[str, int] = {}
-        for reason, gained, paid, r in rows:
-            count += 1
-            pnl += int(gained or 0)
-            fees += int(paid or 0)
-            if r is not None:
-                with_r += 1
-                r_sum += int(r)
-            reasons[self._names[reason]] = reasons.get(self._names[reason], 0) + 1
+        rows = self._db.execute(
+            _select("reason, count(*), count(r) FROM closes", where, "GROUP BY reason"), parameters
+        ).fetchall()
+        pnl, fees, r_sum = self._sums("closes", ("pnl", "fees", "r"), where, parameters)
+        count, with_r = (sum(row[place] for row in rows) for place in (1, 2))
+        reasons = {self._names[reason]: number for reason, number, _ in rows}
         ordered = dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
         mean_r = from_pico(r_sum) / with_r if with_r else None
         return Closes(count, from_pico(pnl), from_pico(fees), with_r, mean_r, ordered)
@@ -471,11 +465,14 @@ class MetricsQuery:
     def _count(self, table: str, condition: str, parameters: list[int]) -> int:
         return int(self._db.execute(_select(f"count(*) FROM {table}", condition), parameters).fetchone()[0])
 
-    def _nth(self, table: str, column: str, condition: str, parameters: list[int], rank: int) -> int:
+    def _nth(self, table: str, column: str, condition: str, parameters: list[int], place: tuple[int, int]) -> int:
+        """Return the value at a place, its 0-based rank of so many, walking there from the nearer end."""
+        rank, count = place
+        order, steps = ("ASC", rank) if rank < count // 2 else ("DESC", count - 1 - rank)
         return int(
             self._db.execute(
-                _select(f"{column} FROM {table}", condition, f"ORDER BY {column} LIMIT 1 OFFSET ?"),
-                (*parameters, rank),
+                _select(f"{column} FROM {table}", condition, f"ORDER BY {column} {order} LIMIT 1 OFFSET ?"),
+                (*parameters, steps),
             ).fetchone()[0]
         )
 
@@ -490,7 +487,7 @@ class MetricsQuery:
             return None
         ranks = [quantile_rank(count, share) for share in (*QUANTILES, Decimal(1))]
         scale = Decimal if whole else from_pico
-        *middle, largest = (scale(self._nth(table, column, condition, parameters, rank)) for rank in ranks)
+        *middle, largest = (scale(self._nth(table, column, condition, parameters, (rank, count))) for rank in ranks)
         return Spread(count, scale(round(mean)), tuple(middle), largest)
 
 
@@ -528,6 +525,12 @@ _TREND = {
 def _select(what: str, condition: str, tail: str = "") -> str:
     """Return a statement made of this module's own words; whatever comes from outside is a parameter of it."""
     return f"SELECT {what} WHERE {condition} {tail}"
+
+
+def _exact(column: str) -> str:
+    """Return what sums a column: in two parts, because the sum of numbers that fit may not; and what is text."""
+    whole = f"iif(typeof({column}) = 'integer', {column}, 0)"
+    return f"sum({whole} / {_HALF}), sum({whole} % {_HALF}), sum(typeof({column}) = 'text')"
 
 
 def _measured(row: tuple[Any, ...]) -> Measured:
