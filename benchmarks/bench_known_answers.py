@@ -2,11 +2,14 @@
 
 Each rule is learned on its own paths and valued on fresh ones; shares are of the known value, with two standard errors.
 KA-6 compares the level to sell from, KA-7 the distortion by the bonus with the published table, and KA-1 is asked of
-the gate too: what is learned where there is nothing may not be promoted.
+the gate too: what is learned where there is nothing may not be promoted. Where stable-baselines3 is installed (extra
+`ppo`), PPO is asked too, within a budget: by the last column, its steps, and by none of the marks a learner of ours
+must reach.
 """
 
 import sys
 import time
+from importlib.util import find_spec
 
 from tpctl.learn.distortion import PUBLISHED, SCALES, TARGETS, distorted, optimum
 from tpctl.learn.known_answers import EXACT, driftless_walk
@@ -40,6 +43,24 @@ def problems() -> None:
         say("".join(cells))
 
 
+def challenger() -> None:
+    """Print what PPO makes of every problem; KA-6 asks for a level, which a network does not have."""
+    if find_spec("stable_baselines3") is None:
+        say("PPO: stable-baselines3 is not installed, not asked (pip install 'tpctl[ppo]')")
+        return
+    from benchmarks.stable_baselines import BUDGET, MOST_ROUNDS, asked
+
+    say(f"PPO, at most {BUDGET} steps and {MOST_ROUNDS} rounds a problem, one seed")
+    say(f"{'problem':<28}{'known':>9}{'found':>9}{'share':>9}{'':>9}{'CPU s':>7}{'steps':>9}")
+    for problem in (*EXACT, driftless_walk()):
+        began = time.process_time()
+        mean, error, steps = asked(problem, LEARN, FRESH)
+        spent = time.process_time() - began
+        share = f"{100 * mean / problem.value:.2f}%" if problem.value > 0 else ""
+        cells = f"{problem.name:<28}{problem.value:>9.4f}{mean:>9.4f}{share:>9}{f'±{2 * error:.3f}':>9}"
+        say(f"{cells}{spent:>7.1f}{steps:>9}")
+
+
 def bonus() -> None:
     """Print KA-7: profit and hit rate under the bonus, published and solved."""
     most = optimum()
@@ -64,6 +85,7 @@ def nothing() -> None:
 def main() -> None:
     """Print everything."""
     problems()
+    challenger()
     bonus()
     nothing()
 

@@ -1,8 +1,13 @@
-"""stable-baselines3 on the hidden trend (KA-4), for `bench_learn`: its plain loop, and walked together in numpy."""
+"""stable-baselines3 on the known answers: its plain loop, and many paths walked together in numpy.
+
+For `bench_learn` on the hidden trend (KA-4), and for `bench_known_answers` on each problem within a bounded budget.
+"""
 
 # ruff: noqa: ARG002 - the methods' arguments are those of stable-baselines3
 
 import time
+import warnings
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -15,11 +20,16 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from tpctl.learn.known_answers import Problem
 from tpctl.learn.ppo import network_of, ppo
 from tpctl.learn.replay import Trace
-from tpctl.learn.stopping import values_of
+from tpctl.learn.stopping import scaling_of, values_of
 from tpctl.learn.train import PpoRules
 from tpctl.market.policy.model import Network
 
 STOP = 1
+TOGETHER = 1_024
+# Told of every problem: a round is no multiple of the batch.
+warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
+# Of each known answer: as many steps, in at most as many rounds.
+BUDGET, MOST_ROUNDS = 1_000_000, 60
 
 
 class Plain(gymnasium.Env):  # type: ignore[misc]
@@ -54,6 +64,8 @@ class Together(VecEnv):  # type: ignore[misc]
         self.render_mode = None
         super().__init__(count, Box(-np.inf, np.inf, (len(trace.features),), np.float64), Discrete(2))
         self._trace, self._draw = trace, np.random.default_rng(0)
+        # An option out of the money is not held, and may be again.
+        self._open = np.logical_or.accumulate(trace.held[::-1])[::-1]
 
     def reset(self) -> Any:
         """Begin other paths."""
@@ -68,12 +80,12 @@ class Together(VecEnv):  # type: ignore[misc]
     def step_wait(self) -> tuple[Any, Any, Any, list[dict[str, Any]]]:
         """Stop those that ask for it, and let the others see the next."""
         trace, paths = self._trace, self._paths
-        stopping = self._live & (self._actions == STOP)
+        stopping = self._live & (self._actions == STOP) & trace.held[self._step, paths]
         reward = np.where(stopping, trace.now[self._step, paths], 0.0)
         self._live &= ~stopping
         self._step += 1
         last = self._step == len(trace.now)
-        gone = np.ones_like(self._live) if last else ~trace.held[self._step, paths]
+        gone = np.ones_like(self._live) if last else ~self._open[self._step, paths]
         ended = self._live & gone
         reward += np.where(ended, trace.end[paths], 0.0)
         self._live &= ~ended
@@ -109,14 +121,41 @@ class Together(VecEnv):  # type: ignore[misc]
         return [False] * self.num_envs
 
 
-def share_of(network: Network, trace: Trace, value: float) -> float:
-    """Return the mean of a network on paths it has not seen, over the known value."""
+def values_under(network: Network, trace: Trace) -> Any:
+    """Return what each path comes to under a network."""
     seen = trace.features.reshape(len(trace.features), -1)
     for layer in network.layers[:-1]:
         seen = np.tanh(np.array(layer.weights) @ seen + np.array(layer.bias)[:, None])
     last = network.layers[-1]
     found = np.array(last.weights) @ seen + np.array(last.bias)[:, None]
-    return float(values_of(trace, (found[STOP] - found[0]).reshape(trace.now.shape)).mean()) / value
+    return values_of(trace, (found[STOP] - found[0]).reshape(trace.now.shape))
+
+
+def share_of(network: Network, trace: Trace, value: float) -> float:
+    """Return the mean of a network on paths it has not seen, over the known value."""
+    return float(values_under(network, trace).mean()) / value
+
+
+def asked(problem: Problem, paths: int, judged: int) -> tuple[float, float, int]:
+    """Return the mean on fresh paths, its standard error, and the steps PPO took of its budget.
+
+    It is helped as anyone would help it: features in deviations, rewards in deviations of what paths come to.
+    """
+    torch.set_num_threads(1)
+    trace = problem.paths(paths, 1)
+    flat = trace.features.reshape(len(trace.features), -1)
+    scaling, unit = scaling_of(np.ascontiguousarray(flat[:, trace.held.ravel()])), max(float(trace.end.std()), 1e-9)
+
+    def scaled(one: Trace) -> Trace:
+        features = (one.features - scaling.centre[:, None, None]) / scaling.deviation[:, None, None]
+        return replace(one, features=features, now=one.now / unit, end=one.end / unit)
+
+    steps = len(trace.now)
+    rounds = min(MOST_ROUNDS, max(1, BUDGET // (TOGETHER * steps)))
+    model = ppo(Together(scaled(trace), TOGETHER), 0, PpoRules(paths=TOGETHER, rounds=rounds), steps)
+    model.learn(rounds * TOGETHER * steps)
+    values = unit * values_under(network_of(model), scaled(problem.paths(judged, 10_001)))
+    return float(values.mean()), float(values.std() / np.sqrt(judged)), rounds * TOGETHER * steps
 
 
 def plain(problem: Problem, steps: int) -> tuple[float, float]:
@@ -135,7 +174,7 @@ def together(problem: Problem, rounds: int) -> tuple[float, float]:
     """Return the same of PPO as it is set up here, on 1024 paths walked together."""
     torch.set_num_threads(1)
     trace = problem.paths(10_000, 1)
-    rules = PpoRules(paths=1024, rounds=rounds)
+    rules = PpoRules(paths=TOGETHER, rounds=rounds)
     steps = len(trace.now)
     model = ppo(Together(trace, rules.paths), 0, rules, steps)
     began = time.perf_counter()
