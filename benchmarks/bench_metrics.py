@@ -1,8 +1,10 @@
 """Prints what `tpctl metrics` costs: start-up, a long journal's first reading, and every answer after it.
 
-Run: python benchmarks/bench_metrics.py [RECORDS] [RUNS]. A million records are the aim's own number: an answer takes
-under a second and memory does not grow with the journal. The journal is written straight into its tables, with the
-checksums a watch would write; every process is a whole `tpctl` run of its own, its peak memory as the kernel counts it.
+Run: python -m benchmarks.bench_metrics [RECORDS] [RUNS] [positions]. A million records are the aim's own number: an
+answer takes under a second and memory does not grow with the journal. With `positions` the journal also holds what a
+watch says of the positions, three attempts to each: plan, stop, close, book, costs and settlement. It is written
+straight into its tables, with the checksums a watch would write; every process is a whole `tpctl` run of its own, its
+peak memory as the kernel counts it.
 """
 
 import json
@@ -14,12 +16,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+from tpctl.adapters.codec import encode
 from tpctl.adapters.files import account_fingerprint, open_state_dir
 from tpctl.adapters.journal import Journal
 from tpctl.adapters.journal_schema import checksum, open_writer
+from tpctl.exits.costs import Costs
+from tpctl.exits.instrument import PositionSide
+from tpctl.exits.mid import MidRead
+from tpctl.exits.model import Note, NoteKind, PositionKey
+from tpctl.exits.settlement import ALTERNATIVES, HORIZONS, After, Alternative, Settlement
 
 MINIMAL = Path(__file__).with_name("minimal_typer.py")
 _COINS = ("BTC", "ETH", "XRP", "SOL", "ADA", "DOGE", "BNB", "LTC", "LINK", "DOT", "AVAX", "TRX", "ATOM", "NEAR", "APT")
@@ -46,6 +55,7 @@ def main() -> None:
     """Measure and print."""
     records = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    positions = "positions" in sys.argv[3:]
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "sim"
         env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -53,9 +63,10 @@ def main() -> None:
         env |= {"PYTHONPYCACHEPREFIX": f"{folder}/compiled", "XDG_CONFIG_HOME": folder}
         tpctl = [sys.executable, "-m", "tpctl"]
         _start_up(tpctl, Path(folder) / "small", env, runs * 4)
-        _fill(state, records)
+        _fill(state, records, positions=positions)
         size = (state / "journal.db").stat().st_size / 1e6
-        _say(f"journal of {records:,} attempts, {size:,.0f} MB")
+        of = f" of {records // 3:,} settled positions" if positions else ""
+        _say(f"journal of {records:,} attempts{of}, {size:,.0f} MB")
         seconds, _, peak = _cost([*tpctl, "metrics", "--state-dir", str(state), "-q"], env)
         index = (state / "metrics-index.db").stat().st_size / 1e6
         rate = f"{records / seconds:,.0f} attempts a second"
@@ -94,7 +105,7 @@ def _cost(command: list[str], env: dict[str, str]) -> tuple[float, float, float]
     return time.perf_counter() - started, cpu, usage.ru_maxrss / 1024
 
 
-def _fill(path: Path, records: int) -> None:
+def _fill(path: Path, records: int, *, positions: bool = False) -> None:
     fingerprint = account_fingerprint("sim", "sim")
     state = open_state_dir(path, fingerprint)
     Journal.open(state.journal, fingerprint, at=START, code_version="0").close()
@@ -102,8 +113,88 @@ def _fill(path: Path, records: int) -> None:
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
     connection.executemany("INSERT INTO attempts VALUES (?, ?, ?, ?)", _rows(records))
+    if positions:
+        for table, rows in _POSITIONS.items():
+            marks = ", ".join("?" * (7 if table == "notes" else 4))
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows(records // 3))  # noqa: S608 - own names
     connection.execute("COMMIT")
     connection.close()
+
+
+def _lives(count: int) -> Iterator[tuple[str, PositionKey, int, int, Random]]:
+    """Yield what is told of every position: generation, key, when it began and ended, and its own chance."""
+    for number in range(count):
+        random = Random(number)  # noqa: S311 - a reproducible journal, not a secret
+        key = PositionKey(SYMBOLS[number % len(SYMBOLS)], random.choice(list(PositionSide)))
+        began = START + number * SPAN // count
+        yield f"{number:010x}", key, began, began + random.randrange(60_000, 86_400_000), random
+
+
+def _notes(count: int) -> Iterator[tuple[object, ...]]:
+    seq = 0
+    for generation, key, began, ended, random in _lives(count):
+        left, stop = _price(random), Decimal(98)
+        close = {
+            "average_exit": left,
+            "entry": Decimal(100),
+            "quantity": Decimal("4.5"),
+            "pnl": (left - 100) * 4,
+            "fees": Decimal("0.4"),
+            "naked_ms": random.randrange(200),
+            "duration_ms": ended - began,
+            "generation": generation,
+            "opened_at": began,
+            "stop_initial": stop,
+            "best_mark": left + 1,
+            "worst_mark": left - 1,
+            "filled_ms": random.randrange(500),
+        }
+        plan = {"policy": "dynamic", "stop": stop, "leverage": Decimal(10)}
+        hit = {"price": left, "trigger": _price(random), "filled_ms": random.randrange(500)}
+        for note in (
+            Note(began, NoteKind.PLANNED, key, "first plan", plan),
+            Note(ended, NoteKind.STOP_HIT, key, random.choice(("stop", "trail", "ratchet")), hit),
+            Note(ended, NoteKind.CLOSED, key, "stop", close),
+        ):
+            seq += 1
+            row = (seq, note.at, note.kind.value, key.symbol, key.side.value, encode(note))
+            yield (*row, checksum("notes", row))
+
+
+def _settlements(count: int) -> Iterator[tuple[object, ...]]:
+    for generation, key, _, ended, random in _lives(count):
+        after = tuple(After(minutes, *(_price(random) for _ in range(3))) for minutes in HORIZONS)
+        others = tuple(Alternative(name, _price(random) - 100, ended, "") for name in ALTERNATIVES)
+        money = (Decimal(100), _price(random), Decimal("4.5"), _price(random) - 100, Decimal(9))
+        found = Settlement(generation, key, ended, "dynamic", None, *money, after, others, _price(random) - 90)
+        yield _named(("settlements", generation, ended), found)
+
+
+def _costs(count: int) -> Iterator[tuple[object, ...]]:
+    for generation, key, _, ended, random in _lives(count):
+        money = (_price(random) - 100, _price(random) / 500, (_price(random) - 100) / 500)
+        yield _named(("costs", generation, ended), Costs(generation, key, ended, "dynamic", *money))
+
+
+def _mids(count: int) -> Iterator[tuple[object, ...]]:
+    for number, (_, key, _, ended, random) in enumerate(_lives(count)):
+        bid = _price(random)
+        book = (bid + Decimal("0.01"), Decimal("4.5"), ended, bid, bid + Decimal("0.03"), random.randrange(300))
+        order = random.choice(("stop", "take_profit", "close"))
+        yield _named(("mids", f"{key.symbol}-{number}", ended), MidRead(number, key, order, *book))
+
+
+def _named(place: tuple[str, str, int], value: object) -> tuple[object, ...]:
+    table, *named = place
+    row = (*named, encode(value))
+    return (*row, checksum(table, (0, *row)))
+
+
+def _price(random: Random) -> Decimal:
+    return Decimal(f"{random.gauss(100, 1):.4f}")
+
+
+_POSITIONS = {"notes": _notes, "settlements": _settlements, "costs": _costs, "mids": _mids}
 
 
 def _rows(records: int) -> Iterator[tuple[str, int, str, int]]:
