@@ -20,10 +20,13 @@ from tpctl.adapters.journal_scan import JournalScan
 from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_cells import month_of, month_start
 from tpctl.adapters.metrics_index import MetricsIndex
-from tpctl.adapters.metrics_positions import Captured, Excursions, delays, excursions
+from tpctl.adapters.metrics_positions import Captured, Excursions, charges, delays, excursions
 from tpctl.adapters.metrics_query import MetricsQuery, Selection, Spread
 from tpctl.adapters.metrics_store import drop_index, open_index
+from tpctl.exits.costs import Costs
 from tpctl.exits.errors import StateFileError
+from tpctl.exits.instrument import Unavailable
+from tpctl.exits.mid import MidRead
 from tpctl.exits.model import Attempt, Note, Outcome
 from tpctl.exits.scoring import Verdict
 from tpctl.exits.statistics import Dimension, Tally, measure, quantile
@@ -190,6 +193,36 @@ def test_excursions_are_of_the_marks_and_the_capture_of_the_best_of_them(tmp_pat
         "acknowledged": (3, 20),
         "filled": (2, 31),
     }
+
+
+def test_costs_and_books_are_of_the_positions_selected_and_what_is_not_told_is_left_out(tmp_path: Path) -> None:
+    unknown = Unavailable("fees were paid in BNB")
+    costs = (
+        Costs("a", LIFE, START + 1, "static", Decimal(5), Decimal("0.5"), Decimal("-0.25")),
+        Costs("b", LIFE, START + 2, "static", Decimal(7), unknown, Decimal("0.75")),
+        Costs("c", LIFE, START + 3, "dynamic", Decimal(9), Decimal(1), unknown),
+    )
+    read = MidRead(1, LIFE, "stop", Decimal("1.98"), Decimal(1), START + 3_600_050, *[Decimal(2)] * 2, late_ms=40)
+    with open_journal(tmp_path / "sim") as journal:
+        commit_at_once(journal, life(1, pnl="-4"))
+        journal.commit(Entry(START, costs=costs[:2]))
+        index_of(tmp_path / "sim").close()
+        journal.commit(Entry(START, costs=costs, mids=(read, replace(read, trade_id=2, order="close"))))
+        journal.commit(Entry(START, mids=(read,)))
+    query = MetricsQuery(index_of(tmp_path / "sim"))
+
+    def sums(chosen: Selection) -> tuple[int, list[tuple[int, Decimal] | None]]:
+        found = charges(query, chosen)
+        spreads = (found.entry_fees, found.funding, found.net)
+        return found.read, [None if one is None else (one.count, one.mean * one.count) for one in spreads]
+
+    assert sums(ALL) == (3, [(2, Decimal("1.5")), (2, Decimal("0.5")), (1, Decimal("4.75"))])
+    assert sums(Selection(strategies=("dynamic",))) == (1, [(1, Decimal(1)), None, None])
+    assert sums(Selection(symbols=("BTCUSDT",))) == (0, [None] * 3)
+    # An execution is of the plan its position had then.
+    books = {name: (one.count, one.mean) for name, one in query.mid_slippage(Selection(("dynamic",))).items()}
+    assert books == {"close": (1, Decimal("0.01")), "stop": (1, Decimal("0.01"))}
+    assert query.mid_slippage(Selection(("static",))) == {}
 
 
 def test_sums_are_exact_beyond_what_the_index_can_hold_in_a_number(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def test_a_journal_of_the_first_schema_is_read_as_it_stands(path: Path) -> None:
         reader.integrity()
         assert [note.reason for _, note in reader.notes()] == ["x"]
         assert reader.requests() == ()
+        assert (reader.settlements(), reader.costs(), reader.mids()) == ((), (), ())
         assert reader.meta.schema == 1
     assert path.read_bytes() == before
 

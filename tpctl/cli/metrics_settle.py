@@ -64,7 +64,8 @@ def run_settle(options: MetricsOptions) -> ExitCode:
     _print(options, report, settings.name, env.value)
     due = sum(one.due for one in (*report.open, *report.costs_open))
     if due:
-        raise PartialError(f"{due} could not be settled", "give the missing candles and settle again: it goes on")
+        what = "give the missing candles and settle" if any(one.due for one in report.open) else "settle"
+        raise PartialError(f"{due} could not be settled", f"{what} again: it goes on")
     return ExitCode.OK
 
 
