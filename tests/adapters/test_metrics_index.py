@@ -214,7 +214,7 @@ def test_costs_and_books_are_of_the_positions_selected_and_what_is_not_told_is_l
     def sums(chosen: Selection) -> tuple[int, list[tuple[int, Decimal] | None]]:
         found = charges(query, chosen)
         spreads = (found.entry_fees, found.funding, found.net)
-        return found.read, [None if one is None else (one.count, one.mean * one.count) for one in spreads]
+        return found.read, [None if one is None else (one.spread.count, one.total) for one in spreads]
 
     assert sums(ALL) == (3, [(2, Decimal("1.5")), (2, Decimal("0.5")), (1, Decimal("4.75"))])
     assert sums(Selection(strategies=("dynamic",))) == (1, [(1, Decimal(1)), None, None])

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from metrics_desk import LIFE, START, VECTOR, random_attempts
 
-from tpctl.adapters.metrics_positions import Charges, Early, Excursions, InHindsight
+from tpctl.adapters.metrics_positions import Amounts, Charges, Early, Excursions, InHindsight
 from tpctl.adapters.metrics_query import Closed, Closes, Spread
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import Outcome, PositionKey
@@ -52,7 +52,9 @@ REST = Rest(
     incidence=Incidence(0.4, 0.2),
     excursions=Excursions(*[Spread(4, Decimal("0.02"), (Decimal("0.01"),) * 3, Decimal("0.05"))] * 2, None, None, None),
     hindsight=InHindsight((Early(5, 20, 1, None), Early(30, 20, 3, None), Early(240, 20, 9, None)), {}, None, None),
-    charges=Charges(4, Spread(4, Decimal("0.5"), (Decimal("0.5"),) * 3, Decimal("0.6")), None, None),
+    charges=Charges(
+        4, Amounts(Decimal(2), Spread(4, Decimal("0.5"), (Decimal("0.5"),) * 3, Decimal("0.6"))), None, None
+    ),
     latency_ms={"sent": Spread(9, Decimal(3), (Decimal(2), Decimal(5), Decimal(7)), Decimal(8))},
 )
 

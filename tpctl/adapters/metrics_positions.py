@@ -52,6 +52,14 @@ class Other:
 
 
 @dataclass(frozen=True, slots=True)
+class Amounts:
+    """Amounts of money: their exact sum, and how they spread."""
+
+    total: Money
+    spread: Spread
+
+
+@dataclass(frozen=True, slots=True)
 class Charges:
     """What closed positions cost beside the fees of their exits, USD; funding is positive where it was paid.
 
@@ -60,9 +68,9 @@ class Charges:
     """
 
     read: int
-    entry_fees: Spread | None
-    funding: Spread | None
-    net: Spread | None
+    entry_fees: Amounts | None
+    funding: Amounts | None
+    net: Amounts | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +140,14 @@ def _captured(query: MetricsQuery, chosen: Selection) -> Captured | None:
 
 def charges(query: MetricsQuery, chosen: Selection) -> Charges:
     """Return what the positions that closed cost, as far as the account's history was read."""
-    fees, funding, net = (
-        query.spread("costs", name, chosen, f"{name} IS NOT NULL") for name in ("entry_fees", "funding", "net")
-    )
+    fees, funding, net = (_amounts(query, chosen, name) for name in ("entry_fees", "funding", "net"))
     return Charges(query.count("costs", chosen, "1"), fees, funding, net)
+
+
+def _amounts(query: MetricsQuery, chosen: Selection, column: str) -> Amounts | None:
+    told = f"{column} IS NOT NULL"
+    spread = query.spread("costs", column, chosen, told)
+    return None if spread is None else Amounts(query.total("costs", column, chosen, told), spread)
 
 
 def delays(query: MetricsQuery, chosen: Selection) -> Mapping[str, Spread]:

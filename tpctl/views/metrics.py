@@ -14,7 +14,7 @@ from tpctl.exits.statistics import Dimension, Tally
 from tpctl.exits.targets import Finding, Level, worst
 from tpctl.exits.units import trimmed
 from tpctl.views.metrics_fields import feedback_fields
-from tpctl.views.metrics_hindsight import hindsight_lines, total_of
+from tpctl.views.metrics_hindsight import hindsight_lines
 from tpctl.views.metrics_report import MetricsReport, Rest, Row, not_recorded, shown_group, slippages, value_of
 
 _HEADS = {
@@ -215,12 +215,14 @@ def _cost_lines(rest: Rest) -> list[str]:
     charges = rest.charges
     known = (("entry fees", charges.entry_fees, ",.2f"), ("funding paid", charges.funding, "+,.2f"))
     parts = [
-        f"{words} {total_of(spread):{form}} USD ({spread.count})" for words, spread, form in known if spread is not None
+        f"{words} {amounts.total:{form}} USD ({amounts.spread.count})"
+        for words, amounts, form in known
+        if amounts is not None
     ]
     if not parts:
         return []
     net = charges.net
-    after = "" if net is None else f"; PnL after both {total_of(net):+,.2f} USD ({net.count})"
+    after = "" if net is None else f"; PnL after both {net.total:+,.2f} USD ({net.spread.count})"
     return [f"costs        {', '.join(parts)}{after}, of {charges.read} positions read"]
 
 

@@ -145,7 +145,7 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
         put(found, name, Unavailable(reason) if spread is None else spread_fields(spread))
     put(found, "capture_total", _captured_fields(rest.excursions))
     for name, cost in charged(rest).items():
-        put(found, name, cost if isinstance(cost, Unavailable) else summed_fields(cost))
+        put(found, name, cost if isinstance(cost, Unavailable) else summed_fields(cost.spread, cost.total))
     if rest.latency_ms:
         found["latency_ms"] = {stage: _whole_fields(spread) for stage, spread in rest.latency_ms.items()}
     else:

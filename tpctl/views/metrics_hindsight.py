@@ -97,9 +97,9 @@ def _other_fields(name: str, other: Other) -> "dict[str, Json]":
     return row
 
 
-def summed_fields(spread: Spread) -> "dict[str, Json]":
-    """Return the figures of some values with their sum."""
-    return {"total": trimmed(total_of(spread)), **spread_fields(spread)}
+def summed_fields(spread: Spread, total: Decimal | None = None) -> "dict[str, Json]":
+    """Return the figures of some values with their sum, which comes from their mean where it is not given."""
+    return {"total": trimmed(total_of(spread) if total is None else total), **spread_fields(spread)}
 
 
 def total_of(spread: Spread) -> Decimal:

@@ -215,10 +215,10 @@ def _costs(rest: Rest) -> str:
     words = {"entry_fees_usd": "fees of the entries", "funding_usd": "funding paid", "net_pnl_usd": "PnL after both"}
     told = charged(rest)
     rows = [
-        f"<tr><td class=left>{text}</td><td>{spread.count}</td><td>{total_of(spread):+,.2f}</td>"
-        f"<td>{spread.mean:+,.2f}</td><td>{spread.quantiles[0]:+,.2f}</td></tr>"
+        f"<tr><td class=left>{text}</td><td>{cost.spread.count}</td><td>{cost.total:+,.2f}</td>"
+        f"<td>{cost.spread.mean:+,.2f}</td><td>{cost.spread.quantiles[0]:+,.2f}</td></tr>"
         for name, text in words.items()
-        if not isinstance(spread := told[name], Unavailable)
+        if not isinstance(cost := told[name], Unavailable)
     ]
     if not rows:
         return ""

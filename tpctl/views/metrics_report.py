@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tpctl.adapters.metrics_positions import Charges, Excursions, InHindsight
+from tpctl.adapters.metrics_positions import Amounts, Charges, Excursions, InHindsight
 from tpctl.adapters.metrics_query import Closes, Spread
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Dimension, Tally
@@ -142,12 +142,12 @@ def slippages(rest: Rest) -> list[tuple[str, str, Spread]]:
     return found + [(name, "mid", spread) for name, spread in rest.mid_slippage.items()]
 
 
-def charged(rest: Rest) -> Mapping[str, Spread | Unavailable]:
+def charged(rest: Rest) -> Mapping[str, Amounts | Unavailable]:
     """Return what positions cost beside the fees of their exits by the contract's words, or why it is not known."""
     charges = rest.charges
     missing = Unavailable(_NOT_TOLD if charges.read else _NOT_READ)
     named = {"funding_usd": charges.funding, "entry_fees_usd": charges.entry_fees, "net_pnl_usd": charges.net}
-    return {name: missing if spread is None else spread for name, spread in named.items()}
+    return {name: missing if amounts is None else amounts for name, amounts in named.items()}
 
 
 def not_recorded(report: MetricsReport) -> Mapping[str, str]:
