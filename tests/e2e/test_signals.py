@@ -11,9 +11,13 @@ from ledger import check_books, read_ledger
 from processes import Event, Process, of, served_twin, watch_args
 from terminals import Terminal, pulse_when, rest
 
+from tpctl.adapters.codec import decode
 from tpctl.adapters.journal_reader import JournalReader
+from tpctl.adapters.pulse import read_pulse
 from tpctl.exits.errors import ExitCode
 from tpctl.exits.model import Note, NoteKind
+from tpctl.exits.rules import TrailRules
+from tpctl.exits.units import Ratio
 
 TWIN = ("--speed", "60", "--seed", "4")
 TEN_MINUTES = 600_000
@@ -121,6 +125,11 @@ def test_hup_reads_the_configuration_again(home: Path, state: Path, tmp_path: Pa
             assert reloaded() == "read again: 0 of 1 changes taken"
             process.terminate()
             assert process.finish().code == ExitCode.TERMINATED
+
+    # A view that was open all along explains trails by what is in force now.
+    pulse = read_pulse(state / "watch.pulse")
+    assert pulse is not None
+    assert decode(pulse.trail, TrailRules).callback == Ratio.percent("1")
 
 
 def test_usr1_tells_and_writes_how_everything_stands(home: Path, state: Path, one: tuple[str, ...]) -> None:

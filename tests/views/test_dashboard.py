@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import PositionKey, RiskReadings
+from tpctl.views.dashboard import cells
 from tpctl.views.dashboard.app import Dashboard
 from tpctl.views.dashboard.board import Board
 from tpctl.views.dashboard.controls import Act, Asked, Controls, Order, Screen, press, selected, shown
@@ -232,6 +233,21 @@ def test_the_app_leaves_when_the_watch_is_gone() -> None:
     asyncio.run(drive())
 
     assert app.return_value == "engine gone"
+
+
+@pytest.mark.parametrize(
+    ("value", "words", "ink"),
+    [
+        ("-0.004", "0.00", Ink.PLAIN),
+        ("0", "0.00", Ink.PLAIN),
+        ("-0.005001", "-0.01", Ink.LOSS),
+        ("0.02", "+0.02", Ink.GAIN),
+        ("-999.996", "-1000.00", Ink.LOSS),
+        ("12345.6", "+12346", Ink.GAIN),
+    ],
+)
+def test_what_rounds_to_nothing_is_neither_gain_nor_loss(value: str, words: str, ink: Ink) -> None:
+    assert cells.money(Decimal(value)) == cells.Cell(words, ink)
 
 
 def test_progress_is_full_only_at_the_end() -> None:

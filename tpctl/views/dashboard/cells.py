@@ -146,20 +146,22 @@ def _distance(away: Ratio | Unavailable | None, *, wide: bool) -> Cell:
 def _r(value: Decimal | Unavailable) -> Cell:
     if isinstance(value, Unavailable):
         return _UNKNOWN
-    return Cell(f"{value:+.1f}" if abs(value) >= 10 else f"{value:+.2f}", _sign(value))
+    return _signed(value, 1 if abs(value) >= 10 else 2)
 
 
 def money(value: Decimal | Unavailable, whole_from: int = 10_000) -> Cell:
     """Return an amount with its sign; cents are left out from `whole_from` on."""
     if isinstance(value, Unavailable):
         return _UNKNOWN
-    return Cell(f"{value:+.0f}" if abs(value) >= whole_from else f"{value:+.2f}", _sign(value))
+    return _signed(value, 0 if abs(value) >= whole_from else 2)
 
 
-def _sign(value: Decimal) -> Ink:
-    if value == 0:
-        return Ink.PLAIN
-    return Ink.LOSS if value < 0 else Ink.GAIN
+def _signed(value: Decimal, places: int) -> Cell:
+    """Return a number with its sign; what rounds to nothing is neither gain nor loss."""
+    shown = round(value, places)
+    if shown == 0:
+        return Cell(f"{abs(shown):.{places}f}")
+    return Cell(f"{shown:+.{places}f}", Ink.LOSS if shown < 0 else Ink.GAIN)
 
 
 def _target(target: NextTarget | None, *, wide: bool) -> str:
