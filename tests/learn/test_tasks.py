@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from tpctl.exits.errors import InputsError, UnavailableError
+from tpctl.learn.environment import synthetic_episodes
+from tpctl.learn.episodes import Episodes
 from tpctl.learn.tasks import Cluster, Inline, Pool, Store, engine_of, run_tasks
+from tpctl.learn.train import TrainConfig, train
+from tpctl.market.policy.codec import weights_hash
 
 TASKS = {f"task-{number}": number for number in range(7)}
 
@@ -25,6 +29,13 @@ def dies_once(folder: str, task: int) -> dict[str, np.ndarray]:
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return {"values": np.array([task])}
+
+
+def learns(shared: tuple[Episodes, tuple[TrainConfig, ...]], task: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Return the hash of the weights that a learner finds with a seed."""
+    episodes, configs = shared
+    learner, seed = task
+    return {"values": np.array(weights_hash(train(episodes, configs[learner], seed).policy))}
 
 
 def always_dies(shared: object, task: int) -> dict[str, np.ndarray]:
@@ -57,6 +68,29 @@ def test_processes_give_the_same_results_bit_for_bit(matrix, plain, workers):
 
     assert same(plain, found)
     assert heard == [(done, 7) for done in range(8)]
+
+
+@pytest.fixture(scope="module")
+def lesson() -> tuple[Episodes, tuple[TrainConfig, ...]]:
+    return synthetic_episodes(2, 600), (TrainConfig(), TrainConfig(learner="cem"))
+
+
+LESSONS = {f"{learner}-{seed}": (learner, seed) for learner in (0, 1) for seed in (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def learned(lesson):
+    return run_tasks(learns, lesson, LESSONS, Inline())
+
+
+def test_a_seed_gives_the_same_weights_in_a_process_of_its_own(lesson, learned):
+    assert same(learned, run_tasks(learns, lesson, LESSONS, Pool(2)))
+    assert len({str(one["values"]) for one in learned.values()}) >= 3
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (pip install 'tpctl[cluster]')")
+def test_a_seed_gives_the_same_weights_on_a_local_ray(lesson, learned):
+    assert same(learned, run_tasks(learns, lesson, LESSONS, Cluster("local", 2)))
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (pip install 'tpctl[cluster]')")
