@@ -118,6 +118,11 @@ class Process:
                 return event
         return None
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def kill(self) -> None:
         """Kill -9."""
         self._process.kill()

@@ -85,7 +85,7 @@ def _lock(state_dir: StateDir) -> Check:
         return ok("lock", error.message)
     except TpctlError as error:
         return failed("lock", error)
-    return ok("lock", "free: no watch guards this account now")
+    return ok("lock", "free: no watch holds this state directory now")
 
 
 def _halt(state_dir: StateDir) -> Check:

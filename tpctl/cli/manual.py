@@ -41,6 +41,7 @@ FILES = (
         "What 'metrics' knows of the journal, so that a long one answers fast. Can be removed at any time.",
     ),
     ("~/.local/state/tpctl/PROFILE/snapshot.json", "How everything stood when the running watch last got SIGUSR1."),
+    ("~/.local/state/tpctl/locks/", "One lock for each account under watch; the names are hashes of the keys."),
     ("~/.local/state/tpctl/crashes/", "Tracebacks of bugs, without local variables and secrets."),
 )
 ENVIRONMENT = (

@@ -6,7 +6,11 @@ INTRODUCTION = (
         "the journal before it is sent, and a start goes on where the last run was. What is left is to start it, to "
         "keep it, and to hear of it."
     ),
-    "Only one watch holds an account; a second one exits 16. Other commands ask it through its journal.",
+    (
+        "Only one watch holds an account; a second one exits 16, also with another profile or state directory, as long "
+        "as it has the same key and user on the same machine. Other machines are not seen. Other commands ask the "
+        "watch through its journal."
+    ),
 )
 SIGNALS = (
     (

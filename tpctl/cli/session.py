@@ -18,7 +18,6 @@ from tpctl import __version__
 from tpctl.adapters.files import StateDir, account_fingerprint, open_state_dir
 from tpctl.adapters.halt import halted
 from tpctl.adapters.journal import RESERVE_BYTES, Entry, Journal
-from tpctl.adapters.lock import acquire
 from tpctl.adapters.metrics_file import MetricsFile, metrics_path
 from tpctl.adapters.pulse import Pulse, PulseWriter
 from tpctl.adapters.recording import SCHEMA as RECORD
@@ -27,6 +26,7 @@ from tpctl.adapters.secrets import Secret
 from tpctl.adapters.supervisor import Supervisor
 from tpctl.cli.arming import arm, check_rights
 from tpctl.cli.beat import Beat
+from tpctl.cli.holding import holding_account
 from tpctl.cli.link import Account, Link, connect
 from tpctl.cli.operator import Operator
 from tpctl.cli.reloading import Reloader, mark_limit
@@ -121,7 +121,7 @@ async def _watch(
         env = settings.profile.env
         fingerprint = account_fingerprint(env.value, key.reveal())
         state_dir = open_state_dir(settings.state_dir, fingerprint)
-        stack.enter_context(acquire(state_dir.lock, f"the account of profile {settings.name!r}"))
+        stack.enter_context(holding_account(settings, options.venue, key, state_dir, teller.warn))
         url = await _simulated(options, stack) if env is Env.SIM else None
         account = Account(env, key, secret, url, embedded=options.venue is None and env is Env.SIM)
         watch, exchange, beat, reloader = await _assemble(

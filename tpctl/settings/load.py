@@ -33,6 +33,13 @@ def default_state_dir(profile: str) -> Path:
     return Path(platformdirs.user_state_dir("tpctl", appauthor=False)) / profile
 
 
+def locks_dir() -> Path:
+    """Return where the locks of accounts are, whatever state directories their watches have."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("tpctl", appauthor=False)) / "locks"
+
+
 def load(path: Path | None = None, profile: str | None = None, state_dir: Path | None = None) -> Settings:
     """Return the settings of a run: defaults, then the file, then what the command line named.
 
