@@ -277,6 +277,19 @@ def test_a_shadow_that_was_short_is_told_when_the_policy_is_to_be_used(desk: Des
     assert desk.err == ("warning: it was in shadow for 0 days and 0 positions: 14 days and 100 positions are advised\n")
 
 
+def test_a_policy_file_that_is_refused_is_not_said_to_be_in_use(desk: Desk) -> None:
+    record = desk.judged(desk.registry.find(desk.train()["run"]["hash"]))
+    assert desk("--promote", record.hash[:12], "--stage", "promoted") is ExitCode.OK
+    (desk.registry.path / f"{record.hash}.json").write_bytes(b"\x80\x04\x95.")
+
+    assert desk() is ExitCode.OK
+    (used,) = [line for line in desk.out.splitlines() if line.startswith("in use: ")]
+    assert used.startswith(f"in use: no policy is used: policy file '{record.hash}.json' is refused: ")
+    assert used.endswith("; the ladder decides")
+    assert desk("--json") is ExitCode.OK
+    assert desk.data["policy"]["refused"] in desk.data["policy"]["text"]
+
+
 def test_what_of_drift_cannot_be_judged_yet_is_told(desk: Desk) -> None:
     name = desk.judged(desk.registry.find(desk.train()["run"]["hash"])).hash[:12]
     assert desk() is ExitCode.OK

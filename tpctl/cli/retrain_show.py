@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tpctl.adapters.files import StateDir, find_state_dir
 from tpctl.adapters.journal_reader import JournalReader
@@ -39,6 +40,8 @@ def run_registry(options: RetrainOptions) -> ExitCode:
         records, pointer = registry.records(), registry.pointer()
         found, drift = _due(state, records, pointer, now)
         view = RetrainView(profile, env, now, pointer, records, registry.trials().count, found, drift=drift)
+        if pointer.choice is not None and isinstance(use := policy_in_use(state.path), Unavailable):
+            view = replace(view, refused=use.reason)
     elif options.mode in {Mode.PROMOTE, Mode.ROLLBACK}:
         raise StateFileError(f"{str(place)!r} holds no policies", "train one first: tpctl retrain --run")
     else:

@@ -34,6 +34,7 @@ class RetrainView:
     """The registry as one run found it. `trained` are the candidates this very run made.
 
     `warm_up_seconds` is what compiling took before, or loading what was compiled; None where nothing is compiled.
+    `refused` is why the policy chosen cannot be used.
     """
 
     profile: str
@@ -46,11 +47,17 @@ class RetrainView:
     trained: tuple[Record, ...] = ()
     drift: Drift = Drift()
     warm_up_seconds: float | None = None
+    refused: str | None = None
+
+    @property
+    def in_use(self) -> str:
+        """Which policy is used, as `plan` and `watch` say it too."""
+        return self.pointer.in_use if self.refused is None else f"{self.refused}; the ladder decides"
 
 
 def page(view: RetrainView) -> str:
     """Return what `retrain` prints without an option: the answer first."""
-    lines = [f"{'due' if view.due.due else 'not due'}: {'; '.join(view.due.why)}", f"in use: {view.pointer.in_use}"]
+    lines = [f"{'due' if view.due.due else 'not due'}: {'; '.join(view.due.why)}", f"in use: {view.in_use}"]
     lines += [f"drift: {text}" for text in (*view.drift.alarms, *view.drift.waiting)]
     if view.due.due:
         lines.append("next: tpctl retrain --run")
@@ -59,7 +66,7 @@ def page(view: RetrainView) -> str:
 
 def listing(view: RetrainView) -> str:
     """Return the registry as a table, the oldest first."""
-    lines = [f"in use: {view.pointer.in_use}"]
+    lines = [f"in use: {view.in_use}"]
     if view.records:
         head = ("policy", "trained", "learner", "seed", "episodes", "R", "ladder R", "zone", "gate", "status")
         rows = [head, *(_row(record, view.pointer) for record in view.records)]
@@ -114,7 +121,7 @@ def training(view: RetrainView) -> str:
             f"the ladder {record.incumbent_r:+.4f} R{zone}"
         )
         lines.append(f"  weights {record.weights_hash[:_SHORT]}, data {record.data_hash[:_SHORT]}")
-    lines.append(f"in use: {view.pointer.in_use}; a candidate is used only after the gate and --promote")
+    lines.append(f"in use: {view.in_use}; a candidate is used only after the gate and --promote")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -124,7 +131,7 @@ def document(view: RetrainView, warnings: Sequence[tuple[str, str]] = ()) -> str
     data: dict[str, Json] = {
         "due": view.due.due,
         "why": list(view.due.why),
-        "policy": _policy(view.pointer),
+        "policy": _policy(view),
         "run": None if newest is None else _run(newest),
         "warm_up_seconds": None if view.warm_up_seconds is None else _number(view.warm_up_seconds, 3),
         "gate": None if newest is None else _gate(newest.gate),
@@ -135,14 +142,15 @@ def document(view: RetrainView, warnings: Sequence[tuple[str, str]] = ()) -> str
     return enveloped("retrain", view.now, view.profile, view.env, "shadow", data, warnings)
 
 
-def _policy(pointer: Pointer) -> "Json":
-    choice = pointer.choice
+def _policy(view: RetrainView) -> "Json":
+    choice = view.pointer.choice
     return {
         "hash": None if choice is None else choice.hash,
         "status": "none" if choice is None else choice.stage.value,
         "share": None if choice is None else choice.share,
         "promoted_at": None if choice is None else rfc3339(choice.at),
-        "text": pointer.in_use,
+        "text": view.in_use,
+        "refused": view.refused,
     }
 
 
