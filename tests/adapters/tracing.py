@@ -47,6 +47,7 @@ _HARMLESS = {
 _WRITES = frozenset({1, 18})  # write pwrite64
 _GROWING = _WRITES | {82, 86, 264, 265, 285, 316}  # rename link renameat linkat fallocate renameat2
 _SYNCS = frozenset({74, 75})  # fsync fdatasync
+_BY_HANDLE = _WRITES | _SYNCS | {285}
 # Where the registers of a stopped child lie: the third argument, the result, the number of the call.
 _SIZE, _RESULT, _NUMBER = 96, 80, 120
 # Far above what any scenario takes; a scenario that needs more does something it should not.
@@ -57,7 +58,8 @@ class Strike(Enum):
     """What happens at a call.
 
     KILL: kill -9 before it. TORN: half of what a write writes, then kill -9. FULL: no space from this call on. FAILED:
-    a sync fails, once. The last two end, or never come, where the child says so (`mend`).
+    a sync fails, once. The last two end, or never come, where the child says so (`mend`). All but the first strike
+    files under one directory only, so that what the child says reaches whoever listens.
     """
 
     KILL = "killed before"
@@ -127,6 +129,12 @@ class _Child:
         assert _ptrace(_SYSCALL_INFO, self.pid, ctypes.sizeof(info), ctypes.byref(info)) > 0
         return info if info.op == _ENTRY else None
 
+    def aims_at(self, info: _SyscallInfo, place: Path) -> bool:
+        """Return whether the call is about a file under `place`; one that names its files by path is taken for one."""
+        if info.number not in _BY_HANDLE:
+            return True
+        return Path(f"/proc/{self.pid}/fd/{info.arguments[0]}").readlink().is_relative_to(place)
+
     def halve(self, info: _SyscallInfo) -> None:
         """Let a write write half of its bytes."""
         self._set(_SIZE, info.arguments[2] // 2)
@@ -150,7 +158,9 @@ class _Child:
         return os.WSTOPSIG(self.state) == signal.SIGSTOP
 
 
-def run_struck_at(call: int, prepare: Callable[[], Callable[[], object]], strike: Strike = Strike.KILL) -> bool:
+def run_struck_at(
+    call: int, prepare: Callable[[], Callable[[], object]], strike: Strike = Strike.KILL, place: Path = Path("/")
+) -> bool:
     """Run the action `prepare` returns in a child, struck at its `call`-th system call that `strike` can strike.
 
     Return whether it finished without being struck.
@@ -163,7 +173,7 @@ def run_struck_at(call: int, prepare: Callable[[], Callable[[], object]], strike
         works = works or child.mends
         if works or info is None or info.number in _HARMLESS:
             continue
-        if info.number not in _STRUCK.get(strike, {info.number}):
+        if strike is not Strike.KILL and not (info.number in _STRUCK[strike] and child.aims_at(info, place)):
             continue
         left -= 1
         if left >= 0:
@@ -188,7 +198,7 @@ def every_crash(
     for call in range(_MOST_CALLS):
         directory = tmp_path / str(call)
         directory.mkdir()
-        finished = run_struck_at(call, lambda directory=directory: prepare(directory), strike)
+        finished = run_struck_at(call, lambda directory=directory: prepare(directory), strike, directory)
         yield directory, finished
         shutil.rmtree(directory)
         if finished:

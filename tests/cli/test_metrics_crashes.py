@@ -5,6 +5,7 @@ is a crash point, and none is sampled.
 """
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from metrics_desk import VECTOR, journal_of
-from tracing import every_crash
+from tracing import Strike, every_crash, mend
 
 from tpctl.adapters.journal_reader import JournalReader
 from tpctl.adapters.metrics_file import MetricsFile, fold_all
@@ -84,6 +85,53 @@ def test_killed_at_any_system_call_a_record_is_as_before_or_as_after(
 
     groups = len(fold_all(old))
     assert seen == {(len(old), groups), (len(whole), groups), (len(whole), len(fold_all(whole)))}
+
+
+@pytest.mark.parametrize("strike", [Strike.TORN, Strike.FULL, Strike.FAILED])
+def test_on_a_disk_that_fails_at_any_call_a_record_says_so_and_counts_once(
+    tmp_path: Path, strike: Strike, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TP_METRICS_PATH", raising=False)
+    (tmp_path / "crashes").mkdir()
+    lines, before = lines_of(tmp_path / "new.jsonl", NEW), tmp_path / "before"
+    assert record(before, lines_of(tmp_path / "old.jsonl", OLD)) == ExitCode.OK
+    whole = sorted([*OLD, *NEW], key=lambda attempt: attempt.id)
+
+    def prepare(directory: Path) -> Callable[[], object]:
+        shutil.copytree(before, directory / "sim")
+
+        def act() -> None:
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                code = record(directory / "sim", lines)
+            mend()
+            (directory / "said").write_text(f"{int(code)}\n{said.getvalue()}")
+
+        return act
+
+    codes = set()
+    for directory, finished in every_crash(tmp_path / "crashes", prepare, 2, strike):
+        state, file = directory / "sim", directory / "sim" / "tp_metrics.json"
+        held, shown = recorded(state), MetricsFile(file).read()
+        assert held in (OLD, whole)
+        assert shown in (fold_all(OLD), fold_all(whole))
+        assert shown == fold_all(OLD) or held == whole
+        if (directory / "said").exists():
+            code, *said = (directory / "said").read_text().splitlines()
+            codes.add(int(code))
+            if int(code) == ExitCode.OK:
+                assert (held, shown) == (whole, fold_all(whole))
+            else:
+                error, hint = said
+                assert error.startswith("error: ")
+                assert str(state) in error
+                assert hint.startswith("hint: ")
+                assert "disk" in hint
+        assert not finished or ExitCode.OK in codes
+        assert record(state, lines) == ExitCode.OK
+        assert recorded(state) == whole
+        assert MetricsFile(file).read() == fold_all(whole)
+
+    assert codes == ({ExitCode.OK} if strike is Strike.TORN else {ExitCode.OK, ExitCode.STATE_FILE})
 
 
 def cut(path: Path) -> None:
