@@ -386,6 +386,7 @@ def test_of_the_marks_of_a_moment_those_that_may_matter_come_first() -> None:
     moved = MarkPrice(stage.now, "XRPUSDT", D("2.53"))
     assert loud_first(stage.state, [fact, still, other]) == [fact, other, still]
     assert loud_first(stage.state, [moved, fact, still, other]) == [moved, fact, other, still]
+    assert loud_first(stage.state, [other, moved]) == [moved, other]
     for batch in ([], [fact], [still], [moved, other]):
         assert loud_first(stage.state, batch) == batch
 

@@ -63,21 +63,22 @@ def awake(state: State, symbols: AbstractSet[str]) -> State:
 
 
 def loud_first(state: State, batch: Sequence[Event]) -> Sequence[Event]:
-    """Return a batch with the marks at its end reordered: those that may lead to something before the quiet ones.
+    """Return a batch with the marks at its end reordered: those that left their quiet band, others, the quiet ones.
 
     They must be one for each symbol at most, so that they do not follow from each other.
     """
     begin = len(batch)
     while begin > 0 and isinstance(batch[begin - 1], MarkPrice):
         begin -= 1
-    loud: list[Event] = []
-    quiet: list[Event] = []
-    for event in batch[begin:]:
+
+    def loudness(event: Event) -> int:
         assert isinstance(event, MarkPrice)  # noqa: S101 - the loop above has looked
         band = state.quiet.get(event.symbol)
-        still = band is not None and band.above < event.price < band.below
-        (quiet if still else loud).append(event)
-    return [*batch[:begin], *loud, *quiet] if loud and quiet else batch
+        if band is None:
+            return 1
+        return 2 if band.above < event.price < band.below else 0
+
+    return [*batch[:begin], *sorted(batch[begin:], key=loudness)]
 
 
 def still_quiet(quiet: QuietMark, at: Millis, price: Price) -> QuietMark | None:
