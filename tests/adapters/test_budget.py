@@ -40,16 +40,16 @@ def refused(budget, lane, weight=1, orders=0):
 
 
 def test_routine_calls_stop_at_two_fifths_and_account_reads_at_seven_tenths(budget):
-    budget.observe(200, {"x-mbx-used-weight-1m": "960"})
+    budget.observe({"x-mbx-used-weight-1m": "960"})
     assert refused(budget, Lane.ROUTINE) == MINUTE
     assert refused(budget, Lane.ACCOUNT) is None
 
-    budget.observe(200, {"x-mbx-used-weight-1m": "1680"})
+    budget.observe({"x-mbx-used-weight-1m": "1680"})
     assert refused(budget, Lane.ACCOUNT) == MINUTE
 
 
 def test_protection_goes_whatever_was_used(budget):
-    budget.observe(200, {"x-mbx-used-weight-1m": "2399", "x-mbx-order-count-10s": "300"})
+    budget.observe({"x-mbx-used-weight-1m": "2399", "x-mbx-order-count-10s": "300"})
 
     assert refused(budget, Lane.PROTECT, 40, 1) is None
 
@@ -63,14 +63,14 @@ def test_calls_under_way_count_before_they_are_answered(budget):
 
 
 def test_an_answer_that_was_overtaken_does_not_lower_the_count(budget):
-    budget.observe(200, {"x-mbx-used-weight-1m": "500"})
-    budget.observe(200, {"x-mbx-used-weight-1m": "460"})
+    budget.observe({"x-mbx-used-weight-1m": "500"})
+    budget.observe({"x-mbx-used-weight-1m": "460"})
 
     assert budget.used_weight == 500
 
 
 def test_a_new_minute_is_a_new_budget(budget, clock):
-    budget.observe(200, {"x-mbx-used-weight-1m": "2000"})
+    budget.observe({"x-mbx-used-weight-1m": "2000"})
     clock.at += MINUTE - 1
     assert refused(budget, Lane.ROUTINE) == 1
     clock.at += 1
@@ -78,7 +78,7 @@ def test_a_new_minute_is_a_new_budget(budget, clock):
 
 
 def test_take_profits_wait_at_two_fifths_of_the_order_rate(budget, clock):
-    budget.observe(200, {"x-mbx-order-count-10s": "120"})
+    budget.observe({"x-mbx-order-count-10s": "120"})
     assert refused(budget, Lane.ROUTINE, 0, 1) == 10_000
 
     clock.at += 10_000
@@ -87,13 +87,13 @@ def test_take_profits_wait_at_two_fifths_of_the_order_rate(budget, clock):
 
 def test_the_limits_the_exchange_states_replace_ours(budget):
     budget.set_limits(6000, None, None)
-    budget.observe(200, {"x-mbx-used-weight-1m": "2000"})
+    budget.observe({"x-mbx-used-weight-1m": "2000"})
 
     assert refused(budget, Lane.ROUTINE) is None
 
 
 def test_after_429_only_protection_goes_until_told(budget, clock):
-    wait = budget.observe(429, {"Retry-After": "20"})
+    wait = budget.refused(429, {"Retry-After": "20"})
 
     assert wait == 20_000
     assert refused(budget, Lane.ACCOUNT) == 20_000
@@ -104,19 +104,32 @@ def test_after_429_only_protection_goes_until_told(budget, clock):
 
 
 def test_after_429_the_routine_share_is_halved_for_a_while(budget, clock):
-    budget.observe(429, {"Retry-After": "60"})
+    budget.refused(429, {"Retry-After": "60"})
     clock.at += MINUTE
-    budget.observe(200, {"x-mbx-used-weight-1m": "480"})
+    budget.observe({"x-mbx-used-weight-1m": "480"})
     assert refused(budget, Lane.ROUTINE) is not None
 
     clock.at += 10 * MINUTE
-    budget.observe(200, {"x-mbx-used-weight-1m": "480"})
+    budget.observe({"x-mbx-used-weight-1m": "480"})
     assert refused(budget, Lane.ROUTINE) is None
+
+
+@pytest.mark.parametrize(("window", "wait"), [("10 SECOND", 10_000), ("1 MINUTE", MINUTE)])
+def test_too_many_orders_hold_back_orders_alone(budget, clock, window, wait):
+    text = f"Too many new orders; current limit is 300 orders per {window}."
+
+    assert budget.refused(429, {}, text, -1015) == wait
+    assert not budget.blocked
+    assert refused(budget, Lane.ACCOUNT) is None
+    assert refused(budget, Lane.ROUTINE, 0, 1) == wait
+    assert refused(budget, Lane.PROTECT, 0, 1) is None
+    clock.at += wait
+    assert refused(budget, Lane.ROUTINE, 0, 1) is None
 
 
 def test_nothing_goes_while_banned(budget, clock):
     text = f"Way too many requests; IP(1.2.3.4) banned until {START + 500_000}. Please use the websocket."
-    budget.observe(418, {"Retry-After": "10"}, text)
+    budget.refused(418, {"Retry-After": "10"}, text)
 
     assert budget.banned_until == START + 500_000
     assert refused(budget, Lane.PROTECT) == 500_000
@@ -126,7 +139,7 @@ def test_nothing_goes_while_banned(budget, clock):
 
 
 def test_a_ban_without_an_end_lasts_two_minutes(budget):
-    budget.observe(418, {})
+    budget.refused(418, {})
 
     assert refused(budget, Lane.PROTECT) == 120_000
 
@@ -136,7 +149,8 @@ def test_a_ban_without_an_end_lasts_two_minutes(budget):
 def test_no_header_whatever_breaks_the_count(headers, text):
     budget = Budget(Hand())
     for status in (200, 418, 429):
-        budget.observe(status, headers, text)
+        budget.observe(headers)
+        budget.refused(status, headers, text)
 
     assert budget.used_weight >= 0
 

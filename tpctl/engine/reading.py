@@ -3,12 +3,13 @@
 Decides nothing about what was read; a read that failed raises, and is never an empty one.
 """
 
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from tpctl.exits.episode import State
 from tpctl.exits.events import Event, Filled, OrderLookedUp, Snapshot
 from tpctl.exits.ids import Role
-from tpctl.exits.model import Book
+from tpctl.exits.model import Book, LiveOrder
 from tpctl.exits.units import Millis
 from tpctl.ports import AccountReader
 
@@ -26,34 +27,48 @@ async def read_account(reader: AccountReader, state: State, began: Millis, *, wi
     mode = await reader.position_mode()
     positions = await reader.positions()
     symbols = {position.key.symbol for position in positions} | {key.symbol for key in state.episodes}
-    if wide or len(symbols) > _MOST_NARROW:
-        return Snapshot(began, mode, positions, await reader.open_orders())
-    found = [await reader.open_orders(symbol) for symbol in sorted(symbols)]
-    return Snapshot(began, mode, positions, tuple(order for part in found for order in part))
+    orders = await (reader.open_orders() if wide else _open_orders(reader, symbols))
+    return Snapshot(began, mode, positions, orders)
 
 
 async def missed_events(reader: AccountReader, state: State, now: Millis) -> list[Event]:
     """Return what the streams may not have told: executions first, then the state of every open order of ours.
 
     Executions come first so that fees are known when an order shows as filled. They name orders by exchange id; the
-    orders found tell which of those ids are ours.
+    orders found tell which of those ids are ours. An order that is listed still rests; only those that are not, or that
+    have triggered, are looked up one by one, so that a hundred positions are caught up with in a moment.
     """
+    waiting = [(key, order) for key, episode in state.episodes.items() for order in episode.orders if order.open]
+    listed = {
+        order.client_id: order
+        for order in await _open_orders(reader, {key.symbol for key, _ in waiting})
+        if order.book is Book.ALGO
+    }
     looked_up: list[Event] = []
     names: dict[str, str] = {}
-    for key, episode in state.episodes.items():
-        for order in episode.orders:
-            if order.open:
-                book = Book.REGULAR if order.role is Role.REDUCE or order.child_id else Book.ALGO
-                found = await reader.find_order(key.symbol, order.client_id, book)
-                looked_up.append(OrderLookedUp(now, key, order.client_id, found))
-                if found is not None:
-                    names[found.child_id or found.exchange_id] = order.client_id
+    for key, order in waiting:
+        lives_on = order.role is Role.REDUCE or order.child_id is not None
+        found = None if lives_on else listed.get(order.client_id)
+        if found is None:
+            book = Book.REGULAR if lives_on else Book.ALGO
+            found = await reader.find_order(key.symbol, order.client_id, book)
+        looked_up.append(OrderLookedUp(now, key, order.client_id, found))
+        if found is not None:
+            names[found.child_id or found.exchange_id] = order.client_id
     filled: list[Event] = []
     for symbol, since in _oldest(state).items():
         for fill in await reader.fills(symbol, since):
             named = replace(fill, client_id=names.get(fill.order_id, fill.client_id))
             filled.append(Filled(named.at, named))
     return filled + looked_up
+
+
+async def _open_orders(reader: AccountReader, symbols: AbstractSet[str]) -> tuple[LiveOrder, ...]:
+    """Return the open orders of some symbols, as one list where they are many."""
+    if len(symbols) > _MOST_NARROW:
+        return await reader.open_orders()
+    found = [await reader.open_orders(symbol) for symbol in sorted(symbols)]
+    return tuple(order for part in found for order in part)
 
 
 def _oldest(state: State) -> dict[str, Millis]:

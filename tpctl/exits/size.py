@@ -48,8 +48,8 @@ def take_off(draft: Draft, at: Millis, quantity: Quantity) -> None:
         return
     heard = max(draft.now, episode.executed_at)
     draft.set(accounted=max(ZERO, episode.accounted - quantity), executed_at=heard)
-    if at > episode.position_at:
-        # What was stated did not contain it yet.
+    if at > max(episode.position_at, episode.changed_at):
+        # What was stated did not contain it yet; a size that changed since the execution does, whenever it was read.
         draft.set(stated=None, quantity=max(ZERO, episode.quantity - quantity))
     _weigh(draft)
 

@@ -338,6 +338,8 @@ class Witness:
         self._mix("wrote", entry.at, type(entry.event).__name__, [i.client_id for i in entry.intents])
         self._mix("told", [note.kind.value for note in entry.notes])
         self.journalled.update(intent.client_id for intent in entry.intents)
+        # Decided and durable: it only waits for its turn in the lane.
+        self._withdrawn.update(intent.client_id for intent in entry.intents if isinstance(intent, CancelOrder))
         for attempt in entry.attempts:
             if attempt.id in self.attempts:
                 self.objection("I17", now, f"the attempt {attempt.id} was recorded twice")

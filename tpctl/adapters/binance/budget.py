@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
+from tpctl.adapters.binance.errors import TOO_MANY_ORDERS
 from tpctl.exits.errors import RateLimitedError
 from tpctl.exits.units import Millis
 from tpctl.ports import Clock
@@ -24,6 +25,7 @@ _SHORTEST_BAN = 120_000
 # After a 429 the routine share is halved for this long (reliability R1).
 _CAUTION = 600_000
 _BANNED_UNTIL = re.compile(r"until\s+(\d{13})\b")
+_OVER_MINUTE = re.compile(r"per 1 MINUTE")
 
 
 class Lane(StrEnum):
@@ -119,8 +121,8 @@ class Budget:
         self._orders_10s.spend(now, orders)
         self._orders_1m.spend(now, orders)
 
-    def observe(self, status: int, headers: Mapping[str, str], text: str = "") -> int | None:
-        """Take what an answer says about the budget; return in how many ms to try again, where it says so."""
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Take what the headers of an answer say was used."""
         now = self._clock.now()
         for name, window in (
             ("x-mbx-used-weight-1m", self._weight),
@@ -130,12 +132,23 @@ class Budget:
             total = headers.get(name, "")
             if total.isascii() and total.isdigit() and len(total) < 10:
                 window.counted(now, int(total))
+
+    def refused(self, status: int, headers: Mapping[str, str], text: str = "", code: int = 0) -> Millis | None:
+        """Take a refusal; return in how many ms to try again, where it is about limits.
+
+        Too many orders (-1015) hold back orders only: reading goes on, or protection would be blind as well.
+        """
+        now = self._clock.now()
         if status not in {418, 429}:
             return None
         wait = _wait(headers, text, now)
         if status == 418:
             wait = _SHORTEST_BAN if wait is None else wait
             self._banned_until = max(self._banned_until, now + wait)
+        elif code == TOO_MANY_ORDERS:
+            window = self._orders_1m if _OVER_MINUTE.search(text) else self._orders_10s
+            window.counted(now, window.limit)
+            wait = window.ends_in(now) if wait is None else wait
         else:
             wait = self._weight.ends_in(now) if wait is None else wait
             self._blocked_until = max(self._blocked_until, now + wait)

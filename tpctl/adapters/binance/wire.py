@@ -104,7 +104,8 @@ class Session(AsyncClient):  # type: ignore[misc]  # python-binance ships no typ
 
     def count(self, path: str, status: int, headers: Mapping[str, str]) -> None:
         """Take what an answer says about the budget."""
-        self._budget.observe(status, {} if path.endswith(_MISCOUNTED) and status == 200 else headers)
+        if status != 200 or not path.endswith(_MISCOUNTED):
+            self._budget.observe(headers)
 
     def judge(self, status: int, headers: Mapping[str, str], body: bytes) -> Any:
         """Return the decoded answer; raises `AnswerError` for a refusal and for what cannot be read."""
@@ -112,7 +113,7 @@ class Session(AsyncClient):  # type: ignore[misc]  # python-binance ships no typ
             return _decoded(body)
         code, text = _refused_body(body)
         text = redacted(text, self._keys)
-        wait = self._budget.observe(status, headers, text)
+        wait = self._budget.refused(status, headers, text, code)
         raise AnswerError(refusal(status, code, text, wait))
 
 
