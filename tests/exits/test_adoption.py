@@ -225,6 +225,43 @@ def test_regime_is_taken_into_the_plan() -> None:
     assert [quantity for _, quantity in stage.targets()] == [160, 240, 400]
 
 
+def test_a_zero_of_the_same_millisecond_heard_again_ends_nothing() -> None:
+    """A position opened by hand is told twice at once, margin first: the older statement may come a second time."""
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
+    stage.start()
+    stage.open()
+    found, resting = stage.episode(), stage.resting()
+    stage.hear(PositionSeen(found.changed_at, XRP_LONG, D(0), D(0)))
+    stage.wait(60_000)
+
+    assert stage.resting() == resting
+    assert (stage.episode().generation, stage.episode().quantity) == (found.generation, found.quantity)
+    assert stage.told(NoteKind.CLOSED) == []
+
+
+def test_the_stop_of_the_last_life_stays_until_the_new_life_has_its_own() -> None:
+    """What looked like a close and an opening may be one position: it is covered at every moment (I1, I5)."""
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
+    stage.start()
+    stage.open()
+    found = stage.episode()
+    (row,) = positions(stage.venue.position_risk_v3({}))
+    covered: list[bool] = []
+    stage.after_step = lambda *_: covered.append(bool(stage.stops() or stage.backstops()))
+    stage.hear(
+        PositionSeen(found.position_at + 1, XRP_LONG, D(0), D(0)),
+        Snapshot(found.position_at + 3, PositionMode.ONE_WAY, (replace(row, updated_at=found.position_at + 2),), ()),
+    )
+    stage.wait(10_000)
+
+    new = stage.episode()
+    assert new.generation != found.generation
+    assert all(covered)
+    assert new.naked_ms == 0
+    assert {o.client_id.split("-")[1] for o in stage.resting() if "-s-" not in o.client_id} == {new.generation}
+    assert (len(stage.stops()), len(stage.backstops()), len(stage.targets())) == (1, 1, 3)
+
+
 def test_a_life_that_ends_on_earlier_evidence_than_it_began_on_has_no_negative_length() -> None:
     """A read is stamped when it began: opened, closed and opened again within a moment, the ends come out of order."""
     stage = before_start()

@@ -126,7 +126,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "kimchibot: a failure value equal to a success value, the position dropped",
         (Edit("tpctl.exits.snapshot:AGREEING_READS", None, 1),),
         "empty reads",
-        0,
+        2,
         "I24",
     ),
     Mutant(

@@ -44,7 +44,7 @@ from tpctl.exits.progress import atr_due, end_episode, on_time, progress, watch_
 from tpctl.exits.quiet import awake, catch_up, keys_of, quiet_mark, still_quiet
 from tpctl.exits.reconcile import reconcile
 from tpctl.exits.replan import see_context
-from tpctl.exits.size import see_size
+from tpctl.exits.size import see_size, see_size_again
 from tpctl.exits.snapshot import sweep_orphans, take_read
 from tpctl.exits.units import ZERO, Millis, Price, Quantity
 
@@ -267,9 +267,15 @@ def _on_size(
         return _each(state, (key,), at, lambda draft: see_size(draft, at, quantity, entry, changed_at=stated_at))
     if stated_at < episode.changed_at:
         return Decision(state)
+    if episode.phase is not Phase.FLAT and stated_at == episode.changed_at and quantity == episode.accounted:
+        # Zero and this size are of one millisecond, and no execution tells of a close: zero was said first.
+        return _each(state, (key,), at, lambda draft: see_size_again(draft, at, quantity, entry, changed_at=stated_at))
     # In one millisecond the order of hearing counts: a position taken for a ghost would go without a stop.
     ended = Decision(state) if episode.phase is Phase.FLAT else _each(state, (key,), at, end_episode)
-    return _then(ended, _adopt(ended.state, at, key, quantity, entry, mark=mark, changed_at=changed_at))
+    begun = _adopt(ended.state, at, key, quantity, entry, mark=mark, changed_at=changed_at, last=episode)
+    stay = {order.client_id for order in begun.state.episodes[key].orders}
+    swept = tuple(each for each in ended.intents if not (isinstance(each, CancelOrder) and each.client_id in stay))
+    return _then(replace(ended, intents=swept), begun)
 
 
 def _over(episode: Episode) -> bool:
@@ -285,11 +291,16 @@ def _adopt(
     *,
     mark: Price | None,
     changed_at: Millis | None,
+    last: Episode | None = None,
 ) -> Decision:
-    """Begin a new life of a position; what the last one left resting is cancelled on the way (I11)."""
+    """Begin a new life of a position; what the last one left resting is cancelled on the way (I11).
+
+    Its stop stays until that of the new life rests: it covers the position meanwhile, if it is the same one after all.
+    """
     state = awake(state, {key.symbol})
     count = state.lives.get(key, 0) + 1
-    leftover = state.episodes.get(key)
+    leftover = () if last is None else tuple(order for order in last.orders if order.open)
+    kept = tuple(order for order in leftover if order.role is Role.STOP and order.resting)
     episode = Episode(
         key=key,
         generation=generation_of(state.account, key, at, count),
@@ -306,11 +317,12 @@ def _adopt(
         peak=mark,
         trough=mark,
         unprotected_since=at,
+        orders=kept,
     )
     intents: list[Intent] = [
         CancelOrder(key, order.client_id, Book.ALGO, "left by the last position")
-        for order in (leftover.orders if leftover is not None else ())
-        if order.open and order.role is not Role.REDUCE
+        for order in leftover
+        if order.role is not Role.REDUCE and order not in kept
     ]
     if mark is None:
         # Found by an event, so the orders that rest on it are not known yet.

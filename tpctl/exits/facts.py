@@ -156,13 +156,15 @@ def adopt_order(draft: Draft, at: Millis, order: LiveOrder) -> None:
     """Take in an order with our prefix that this episode does not know.
 
     In the first life we know of it is of an earlier run whose memory was lost: it is kept, and its level is not
-    loosened (I4). In a later life it was left by the one before, and is cancelled (I11).
+    loosened (I4). In a later life it was left by the one before, and is cancelled (I11): a stop once another covers the
+    position, everything else at once.
     """
     name = parse_client_id(order.client_id)
     if name is None or order.status is not OrderStatus.NEW or order.book is not Book.ALGO:
         return
     episode = draft.episode
-    if name.generation != episode.generation and draft.state.lives.get(episode.key, 1) > 1:
+    left_over = name.generation != episode.generation and draft.state.lives.get(episode.key, 1) > 1
+    if left_over and name.role is not Role.STOP:
         draft.ask(CancelOrder(episode.key, order.client_id, Book.ALGO, "left by the last position"))
         draft.tell(NoteKind.SWEPT, "left by the last position", client_id=order.client_id)
         return
@@ -178,6 +180,8 @@ def adopt_order(draft: Draft, at: Millis, order: LiveOrder) -> None:
         exchange_id=order.exchange_id,
     )
     draft.set(orders=(*episode.orders, own))
+    if left_over:
+        return
     if name.role is Role.STOP and order.trigger is not None:
         known = draft.episode.stop
         draft.set(stop=order.trigger if known is None else tighter(draft.episode, known, order.trigger))

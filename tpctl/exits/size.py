@@ -41,6 +41,12 @@ def see_size(draft: Draft, at: Millis, quantity: Quantity, entry: Price, *, chan
         _weigh(draft)
 
 
+def see_size_again(draft: Draft, at: Millis, quantity: Quantity, entry: Price, *, changed_at: Millis) -> None:
+    """Take in a size that shows a stated zero to have been the older statement."""
+    draft.set(stated=None)
+    see_size(draft, at, quantity, entry, changed_at=changed_at)
+
+
 def take_off(draft: Draft, at: Millis, quantity: Quantity) -> None:
     """Take in that an execution at exchange time `at` took `quantity` off the position."""
     episode = draft.episode
