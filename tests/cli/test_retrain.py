@@ -183,6 +183,26 @@ def test_killed_after_any_round_a_training_goes_on_to_the_same_weights(
         assert not killed.registry.checkpoint.exists()
 
 
+def test_what_a_stopped_training_took_before_counts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, left, write = [0.0], [12], checkpoint.write_checkpoint
+
+    def takes_a_second(path: Path, one: checkpoint.Checkpoint) -> None:
+        write(path, one)
+        clock[0] += 1.0
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+
+    monkeypatch.setattr("tpctl.cli.retrain_run.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("tpctl.cli.retrain_run.write_checkpoint", takes_a_second)
+    with pytest.raises(Killed):
+        desk("--run", "--data", str(desk.candles), *SMALL, "--learner", "cem", "--json")
+    assert desk("--run", "--resume", "--json") is ExitCode.OK, desk.err
+
+    # Thirty rounds, and the second in which it was killed is lost.
+    assert desk.data["run"]["seconds"] == "29.000"
+
+
 def _writes(desk: Desk, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> int:
     count = 0
     write = checkpoint.write_checkpoint

@@ -16,12 +16,16 @@ _SCHEMA = "tpctl.retraining/1"
 
 
 class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A cross-entropy search between two rounds: mean and deviation of its weights, and the value of its best."""
+    """A cross-entropy search between two rounds: mean and deviation of its weights, and the value of its best.
+
+    `seconds` is what its rounds took so far.
+    """
 
     round: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     value: float
+    seconds: float = 0.0
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -177,16 +177,18 @@ class _Run:
 
         self._count(config, seed, "training")
         episodes = self.material.episodes
-        began = time.perf_counter()
+        held = self._checkpoint.search
+        # What a training that was stopped took before is its time too.
+        began = time.perf_counter() - (0.0 if held is None else held.seconds)
         last: list[Progress] = []
 
         def told(progress: "Progress") -> None:
             last.append(progress)
             self._log.tell(seed, progress)
             if progress.state is not None:
-                self._keep(self._with(config, search=_search(progress.state)))
+                self._keep(self._with(config, search=_search(progress.state, time.perf_counter() - began)))
 
-        found = train(episodes, config, seed, told, state=_state(self._checkpoint.search))
+        found = train(episodes, config, seed, told, state=_state(held))
         seconds = time.perf_counter() - began
         outcomes = policy_outcomes(Player(episodes), found.policy, config)
         promised = promises_of(episodes, found.policy, config)
@@ -258,8 +260,8 @@ def _deciles(episodes: "Episodes") -> tuple[FeatureRange, ...]:
     return tuple(FeatureRange(name, tuple(map(float, edges[:, row]))) for row, name in enumerate(_MARKET_FEATURES))
 
 
-def _search(state: "CemState") -> Search:
-    return Search(state.round, tuple(map(float, state.mean)), tuple(map(float, state.deviation)), state.value)
+def _search(state: "CemState", seconds: float) -> Search:
+    return Search(state.round, tuple(map(float, state.mean)), tuple(map(float, state.deviation)), state.value, seconds)
 
 
 def _state(search: Search | None) -> "CemState | None":
