@@ -67,7 +67,8 @@ async def _read(url: str) -> Ledger:
     client = AsyncClient("sim", "sim")
     client.FUTURES_URL = f"{url}/fapi"
     try:
-        client.timestamp_offset = (await client.futures_time())["serverTime"] - int(time.time() * 1000)
+        # The twin's time stands still between its steps; a little late, within the window of 10 s, is never ahead.
+        client.timestamp_offset = (await client.futures_time())["serverTime"] - int(time.time() * 1000) - 5_000
         symbols = [row["symbol"] for row in (await client.futures_exchange_info())["symbols"]]
         marks = await client.futures_mark_price()
         traded = [row["symbol"] for row in marks if row["symbol"] in symbols and Decimal(row["markPrice"])]

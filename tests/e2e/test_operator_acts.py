@@ -35,7 +35,7 @@ class Hand:
             client.FUTURES_URL = f"{self._url}/fapi"
             try:
                 # The twin's time stands still between its steps; a little late is never ahead of it.
-                client.timestamp_offset = (await client.futures_time())["serverTime"] - int(time.time() * 1000) - 2_000
+                client.timestamp_offset = (await client.futures_time())["serverTime"] - int(time.time() * 1000) - 5_000
                 return [await act(client) for act in acts]
             finally:
                 await client.close_connection()
