@@ -34,7 +34,7 @@ def wallet(url: str) -> Decimal:
         client = AsyncClient("sim", "sim")
         client.FUTURES_URL = f"{url}/fapi"
         try:
-            client.timestamp_offset = (await client.futures_time())["serverTime"] - int(time.time() * 1000)
+            client.timestamp_offset = (await client.futures_time())["serverTime"] - int(time.time() * 1000) - 5_000
             return sum((Decimal(row["balance"]) for row in await client.futures_account_balance()), Decimal(0))
         finally:
             await client.close_connection()
