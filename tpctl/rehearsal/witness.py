@@ -41,6 +41,8 @@ _BAN_NEWS_MS: Final = 6_000
 # What the mark reached leads to an order within this, or within the longer where faults strike it.
 _MARKS_MS: Final = 15_000
 _TAKING_MS: Final = 90_000
+# A refused order is tried again for as long as this, after which the tool forgets the first try (exits.draft).
+_TRYING_MS: Final = 900_000
 # More orders and cancels in one minute than any story of a few positions needs.
 _MOST_ORDERS: Final = 200
 
@@ -236,8 +238,10 @@ class Witness:
 
     def _see_reduce(self, now: Millis, key: PositionKey, episode: Episode, own: OwnOrder) -> None:
         sign = key.side.sign
-        marks = self._recent_marks(now, key.symbol)
         legs = {leg.number: leg for leg in episode.legs}
+        # A leg that the mark has reached is taken, however often the exchange refuses it first.
+        tries = [o.sent_at for o in episode.of_role(Role.REDUCE) if not set(o.legs).isdisjoint(own.legs)]
+        marks = self._recent_marks(now, key.symbol, since=min(tries, default=now))
         for number in own.legs:
             leg = legs.get(number)
             if leg is not None and marks and all(sign * (mark - leg.trigger) < 0 for mark in marks):
@@ -323,13 +327,17 @@ class Witness:
         """Take in what the mark really is."""
         marks = self._marks.setdefault(symbol, deque())
         marks.append((now, price))
-        while len(marks) > 2 and marks[1][0] < now - _TAKING_MS:
+        while len(marks) > 2 and marks[1][0] < now - _TRYING_MS:
             marks.popleft()
 
-    def _recent_marks(self, now: Millis, symbol: str) -> list[Price]:
-        """Return the marks an order may still rest on: one whose fate was unclear is repeated after a while."""
+    def _recent_marks(self, now: Millis, symbol: str, since: Millis | None = None) -> list[Price]:
+        """Return the marks an order may rest on that was first sent at `since`.
+
+        One whose fate was unclear is repeated after a while.
+        """
         window = _TAKING_MS if any(self.excuses.over(symbol, now - _TAKING_MS, now)) else _MARKS_MS
-        return [price for at, price in self._marks.get(symbol, ()) if at >= now - window]
+        earliest = (now if since is None else since) - window
+        return [price for at, price in self._marks.get(symbol, ()) if at >= earliest]
 
     # what is durable
 
