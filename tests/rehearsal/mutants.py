@@ -44,7 +44,8 @@ class Mutant:
 
 
 def _story(faults: str = "none", days: str = "0.12", **more: Any) -> Story:
-    return Story(0, Decimal(days), parse_faults(faults), **more)
+    # Hours, not days: the market is told more finely than in the long stories.
+    return Story(0, Decimal(days), parse_faults(faults), calm_ms=1_800_000, **more)
 
 
 STORIES: dict[str, Story] = {

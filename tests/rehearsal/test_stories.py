@@ -9,7 +9,9 @@ import pytest
 
 from tpctl.exits.rules import ExecutionRules, ExitRules
 from tpctl.rehearsal.deaths import DEATHS
-from tpctl.rehearsal.stories import tally, tell, vary
+from tpctl.rehearsal.report import fields, lines
+from tpctl.rehearsal.stories import Broken, Tally, tally, tell, vary
+from tpctl.rehearsal.witness import Violation
 from tpctl.rehearsal.world import Story
 from tpctl.venue.faults import parse_faults
 
@@ -103,3 +105,12 @@ def test_stories_add_up() -> None:
     assert total.position_days > 0
     assert total.faults["latency"] > 0
     assert len(total.first_ms) >= total.positions
+
+
+def test_every_broken_seed_is_named_though_only_the_first_are_shrunk() -> None:
+    """What cannot be told again was not found."""
+    violations = [(seed, Violation("I1", 0, "a position is without a stop")) for seed in (9, 4, 9)]
+    total, shrunk = Tally(broken=violations), [Broken(9, violations[0][1], ("wick#0",))]
+
+    assert fields(total, shrunk, days="1", seeds="1..9", faults=["wick"])["broken_seeds"] == [4, 9]
+    assert lines(total, shrunk, days="1", seeds="1..9", faults=["wick"])[-1] == "  also broken: seeds 4"

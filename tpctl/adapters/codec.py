@@ -33,6 +33,8 @@ _KIND = "$kind"
 _DECIMAL = "$decimal"
 # Far beyond any price; keeps a damaged or absurd exponent from becoming megabytes of zeros.
 _MAX_DIGITS = 1000
+# One encoder for all: `json.dumps` makes a new one at every call with other than its own settings.
+_text_of = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _PLAIN = re.compile(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
 
 T = TypeVar("T")
@@ -70,7 +72,7 @@ def encode(value: object, hint: object = None) -> str:
     """
     form = _form(type(value) if hint is None else hint)
     # ASCII with escapes: survives lone surrogates and zero characters in the exchange's texts.
-    return json.dumps(form.encode(value), separators=(",", ":"), allow_nan=False)
+    return _text_of(form.encode(value))
 
 
 def decode(text: str | bytes, hint: type[T]) -> T:

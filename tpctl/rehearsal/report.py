@@ -25,6 +25,7 @@ def fields(total: Tally, broken: Sequence[Broken], *, days: str, seeds: str, fau
         "faults": list(faults),
         "injected": {name: total.faults[name] for name in sorted(total.faults)},
         "violations": len(total.broken),
+        "broken_seeds": _seeds(total),
         "broken": [
             {
                 "seed": one.seed,
@@ -40,6 +41,11 @@ def fields(total: Tally, broken: Sequence[Broken], *, days: str, seeds: str, fau
         "naked_ms_by_fault": {name: _spread(total.naked_by_fault[name]) for name in sorted(total.naked_by_fault)},
         "traces": {str(seed): total.traces[seed] for seed in sorted(total.traces)},
     }
+
+
+def _seeds(total: Tally) -> list[int]:
+    """Return the seeds of all stories that broke something; only the first of them are shrunk."""
+    return sorted({seed for seed, _ in total.broken})
 
 
 def _spread(values: Sequence[int]) -> dict[str, Json]:
@@ -78,6 +84,9 @@ def lines(total: Tally, broken: Sequence[Broken], *, days: str, seeds: str, faul
             f"  seed {one.seed}: {one.violation.invariant}: {one.violation.text}",
             f"    it takes: {cause}",
         ]
+    others = [str(seed) for seed in _seeds(total) if seed not in {one.seed for one in broken}]
+    if others:
+        found.append(f"  also broken: seeds {', '.join(others)}")
     return found
 
 

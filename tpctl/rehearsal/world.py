@@ -80,7 +80,7 @@ class Story:
     armed: bool = True
     rules: ExitRules = field(default_factory=ExitRules)
     inputs: InputSettings = field(default_factory=InputSettings)
-    calm_ms: int = 1_800_000
+    calm_ms: int = 3_600_000
     swing: float = 1.0
     reconcile_ms: int = 30_000
     depth: Decimal | None = None
@@ -363,8 +363,8 @@ class World:
             if name == "silence":
                 # Where marks stay away, only the exchange's own orders act.
                 end += 120_000
-            elif name == "key-rotation":
-                # Nobody is told; the next extension of the key finds out.
+            elif name == "key-rotation" or (name == "key-expiry" and self.gateway.links.muted(self.loop.time())):
+                # Nobody is told, or nobody hears it; the next extension of the key finds out.
                 excuses.add(name, strike.at, KEEP_KEY_MS, symbol="")
             excuses.add(name, strike.at, STRIKES[name], end=end)
 
