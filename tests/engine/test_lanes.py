@@ -51,8 +51,11 @@ class Exchange:
 class Contexts:
     def __init__(self) -> None:
         self.forgotten = 0
+        self.held: asyncio.Future[Event] | None = None
 
     async def read(self, key: PositionKey) -> Event:
+        if self.held is not None:
+            return await self.held
         raise OUTAGE
 
     def forget_rules(self) -> None:
@@ -96,6 +99,22 @@ async def settle() -> None:
 
 def run(scenario: Coroutine[None, None, None]) -> None:
     bounded(scenario)
+
+
+def test_no_order_waits_for_what_a_plan_needs_to_know() -> None:
+    async def scenario() -> None:
+        setup = Setup()
+        setup.contexts.held = asyncio.get_running_loop().create_future()
+        setup.lanes.send(ReadContext(XRP))
+        stop = cancel(XRP, 1)
+        setup.lanes.send(stop)
+        await settle()
+        assert setup.exchange.asked == [stop.client_id]
+        await setup.answer(stop, Accepted(None))
+        setup.contexts.held.set_exception(OUTAGE)
+        assert await setup.lanes.idle(1)
+
+    run(scenario())
 
 
 def test_one_position_is_served_in_order_one_request_at_a_time() -> None:

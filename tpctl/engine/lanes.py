@@ -1,11 +1,14 @@
 """Carries intents out: one lane per position, in order; lanes run side by side, or one after the other in lockstep.
 
+What a plan needs to know is read in a lane of its own: it is many requests, and no order waits for them.
+
 Each request passes the guard at the moment it is sent, and its answer comes back as an event. Nothing is decided here,
 and nothing is tried twice: what to do about an answer is the reducer's.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from tpctl.engine.context import ContextSource
 from tpctl.engine.guard import Guard
@@ -18,6 +21,9 @@ from tpctl.ports import Clock, Exchange
 
 # The exchange's word that our idea of its grid is out of date (binance-usdm 3.3).
 _STALE_RULES = frozenset({-1111, -4014, -4023, -4003, -4004, -4005, -1013})
+
+# A position, and whether it is the lane of its planning reads; None is the only one.
+_Lane: TypeAlias = tuple[PositionKey, bool] | None
 
 
 class Lanes:
@@ -43,7 +49,7 @@ class Lanes:
         self._deliver = deliver
         self._failed = failed
         self._serial = serial
-        self._tails: dict[PositionKey | None, asyncio.Task[None]] = {}
+        self._tails: dict[_Lane, asyncio.Task[None]] = {}
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -53,7 +59,7 @@ class Lanes:
 
     def send(self, intent: OrderIntent | LookUp | ReadContext) -> None:
         """Queue one intent in its position's lane."""
-        lane = None if self._serial else intent.key
+        lane = None if self._serial else (intent.key, isinstance(intent, ReadContext))
         task = asyncio.ensure_future(self._after(self._tails.get(lane), lambda: self._carry_out(intent)))
         self._tails[lane] = task
         self._running.add(task)
@@ -75,7 +81,7 @@ class Lanes:
             return False
         return True
 
-    def _finished(self, lane: PositionKey | None, task: asyncio.Task[None]) -> None:
+    def _finished(self, lane: _Lane, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if self._tails.get(lane) is task:
             del self._tails[lane]
