@@ -367,6 +367,10 @@ class World:
                 # Nobody is told, or nobody hears it; the next extension of the key finds out.
                 excuses.add(name, strike.at, KEEP_KEY_MS, symbol="")
             excuses.add(name, strike.at, STRIKES[name], end=end)
+        elif name in _STIRRING:
+            # Stretches nothing; what it left without a stop is told under its name.
+            symbol = next((word for word in words if word in self.story.symbols), None)
+            excuses.add(name, strike.at, 0, symbol=symbol, end=strike.at)
 
     def _see_blindness(self, now: Millis) -> None:
         """Note whether user events reach anybody."""
