@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from tpctl.exits.rules import ExecutionRules, ExitRules
+from tpctl.rehearsal.market import ASSETS
 from tpctl.rehearsal.world import Story
 from tpctl.venue.faults import parse_faults
 
@@ -44,8 +45,8 @@ class Mutant:
 
 
 def _story(faults: str = "none", days: str = "0.12", **more: Any) -> Story:
-    # Hours, not days: the market is told more finely than in the long stories.
-    return Story(0, Decimal(days), parse_faults(faults), calm_ms=1_800_000, **more)
+    # Hours, not days: a market of fewer symbols, told more finely than in the long stories.
+    return Story(0, Decimal(days), parse_faults(faults), symbols=tuple(ASSETS)[:3], calm_ms=1_800_000, **more)
 
 
 STORIES: dict[str, Story] = {

@@ -75,7 +75,7 @@ class Story:
     days: Decimal
     faults: Mapping[str, float] = field(default_factory=dict)
     deaths: Mapping[str, float] = field(default_factory=dict)
-    symbols: tuple[str, ...] = tuple(ASSETS)[:3]
+    symbols: tuple[str, ...] = tuple(ASSETS)[:5]
     hedge: bool = False
     armed: bool = True
     rules: ExitRules = field(default_factory=ExitRules)
