@@ -228,6 +228,8 @@ class Witness:
             self.reduces += 1
             self._see_reduce(now, key, episode, own)
         if own.legs:
+            # The plan it is of may be replaced before the next look.
+            self._note_planned(episode)
             self._legs[own.client_id] = (episode.generation, own.plan, own.legs)
         if own.trigger is None:
             return
@@ -512,10 +514,8 @@ class Witness:
     def _see_episode(self, now: Millis, key: PositionKey, episode: Episode) -> None:
         old = self._seen.get(key)
         self._seen[key] = episode
+        self._note_planned(episode)
         for leg in episode.legs:
-            slot = (episode.generation, episode.plans, leg.number)
-            if leg.quantity > self._planned.get(slot, ZERO):
-                self._planned[slot] = leg.quantity
             if leg.filled > leg.quantity:
                 self.objection("I6", now, f"leg {leg.number} of {episode.generation} is overfilled")
         life = self._lives.get(key)
@@ -528,6 +528,12 @@ class Witness:
             return
         if episode.stop is None or key.side.sign * (episode.stop - old.stop) < 0:
             self.objection("I4", now, f"the level of {episode.generation} went from {old.stop} to {episode.stop}")
+
+    def _note_planned(self, episode: Episode) -> None:
+        for leg in episode.legs:
+            slot = (episode.generation, episode.plans, leg.number)
+            if leg.quantity > self._planned.get(slot, ZERO):
+                self._planned[slot] = leg.quantity
 
     def _see_orphans(self, now: Millis) -> None:
         left: dict[str, tuple[str, str]] = {}
