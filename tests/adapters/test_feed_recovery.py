@@ -38,7 +38,7 @@ from tpctl.venue.venue import Venue
 
 SPEED = 600.0
 HURRY = 100.0
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 XRP = PositionKey("XRPUSDT", PositionSide.LONG)
 
 
