@@ -25,7 +25,6 @@ _SHORTEST_BAN = 120_000
 # After a 429 the routine share is halved for this long (reliability R1).
 _CAUTION = 600_000
 _BANNED_UNTIL = re.compile(r"until\s+(\d{13})\b")
-_OVER_MINUTE = re.compile(r"per 1 MINUTE")
 
 
 class Lane(StrEnum):
@@ -146,7 +145,7 @@ class Budget:
             wait = _SHORTEST_BAN if wait is None else wait
             self._banned_until = max(self._banned_until, now + wait)
         elif code == TOO_MANY_ORDERS:
-            window = self._orders_1m if _OVER_MINUTE.search(text) else self._orders_10s
+            window = self._orders_1m if "per 1 MINUTE" in text else self._orders_10s
             window.counted(now, window.limit)
             wait = window.ends_in(now) if wait is None else wait
         else:
