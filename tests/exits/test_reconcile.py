@@ -241,3 +241,23 @@ def test_orders_that_came_to_nothing_are_forgotten_in_time() -> None:
                 stage.venue.drop(order.client_id)
         stage.wait(31_000)
     assert len(stage.episode(XRP_LONG).orders) < 40
+
+
+def test_what_was_refused_for_its_grid_waits_for_the_rules_to_be_read() -> None:
+    stage = guarded()
+    stage.fault(-4014, PlaceStop, role=Role.STOP, times=2)
+    stage.lost_contexts = 100
+
+    def stops_tried() -> int:
+        return sum(note.reason == "breakeven" for note in stage.told(NoteKind.PLACED))
+
+    stage.go("2.5273")
+    assert stops_tried() == 1
+    stage.wait(4_000)
+    assert stops_tried() == 1, "the same order would be refused again"
+    stage.wait(2_000)
+    assert stops_tried() == 2, "rules that cannot be read are not waited for"
+    stage.lost_contexts = 0
+    stage.wait(3_000)
+    assert stops_tried() == 3
+    assert len(stage.stops()) == 1

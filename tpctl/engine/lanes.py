@@ -12,15 +12,13 @@ from typing import TypeAlias
 
 from tpctl.engine.context import ContextSource
 from tpctl.engine.guard import Guard
+from tpctl.exits.draft import STALE_RULES
 from tpctl.exits.episode import State
 from tpctl.exits.errors import TpctlError
 from tpctl.exits.events import Answered, Event, OrderLookedUp, Refused, Withheld
 from tpctl.exits.intents import CancelOrder, LookUp, OrderIntent, ReadContext
 from tpctl.exits.model import PositionKey
 from tpctl.ports import Clock, Exchange
-
-# The exchange's word that our idea of its grid is out of date (binance-usdm 3.3).
-_STALE_RULES = frozenset({-1111, -4014, -4023, -4003, -4004, -4005, -1013})
 
 # A position, and whether it is the lane of its planning reads; None is the only one.
 _Lane: TypeAlias = tuple[PositionKey, bool] | None
@@ -110,7 +108,7 @@ class Lanes:
             return
         sent_at = self._clock.now()
         answer = await self._exchange.submit(admitted)
-        if isinstance(answer, Refused) and answer.code in _STALE_RULES:
+        if isinstance(answer, Refused) and answer.code in STALE_RULES:
             self._contexts.forget_rules()
         self._deliver(Answered(self._clock.now(), intent.key, intent.client_id, answer, cancel, sent_at))
 

@@ -4,7 +4,7 @@ An acknowledgement makes an order live but confirms nothing; a lost answer makes
 (I10); a refusal is waited out, except where it says that the price has passed the level.
 """
 
-from tpctl.exits.draft import Draft, slot_of
+from tpctl.exits.draft import STALE_RULES, Draft, slot_of
 from tpctl.exits.episode import OrderState, OwnOrder
 from tpctl.exits.events import Accepted, Answer, Answered, Refused, Unknown, Withheld
 from tpctl.exits.facts import see_order
@@ -19,8 +19,6 @@ _READ_ACCOUNT = frozenset({-2022, -4061, -4118, -4130, -4509})
 _ORDER_GONE = frozenset({-2011, -2013})
 _DUPLICATE_ID = -4116
 _TOO_MANY = frozenset({-4045, -2025})
-# The exchange's word that our idea of its grid is out of date.
-_STALE_RULES = frozenset({-1111, -4014, -4023, -4003, -4004, -4005, -1013})
 
 
 def see_answer(draft: Draft, event: Answered) -> None:  # noqa: C901 - one branch per kind of answer
@@ -85,7 +83,7 @@ def _see_refusal(draft: Draft, own: OwnOrder, code: int, text: str) -> None:
         draft.ask(ReadAccount(f"the exchange refused with {code}"))
     elif code in _TOO_MANY and own.role in {Role.STOP, Role.BACKSTOP}:
         make_room(draft)
-    elif code in _STALE_RULES:
+    elif code in STALE_RULES:
         draft.set(context_asked_at=None)
 
 

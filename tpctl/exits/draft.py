@@ -24,6 +24,10 @@ STALE_MS = 3_000
 # A request that was refused is tried again after this, doubled each time up to the bound (reliability N4).
 FIRST_RETRY_MS = 500
 LAST_RETRY_MS = 30_000
+# The exchange's word that our idea of its grid is out of date (binance-usdm 3.3).
+STALE_RULES = frozenset({-1111, -4014, -4023, -4003, -4004, -4005, -1013})
+# Rules that cannot be read for so long are not waited for.
+_RULES_MS = 5_000
 # An order that came to nothing is remembered this long, in case evidence about it is late.
 _REMEMBER_MS = 600_000
 _CAME_TO_NOTHING = frozenset({OrderState.GONE, OrderState.REFUSED})
@@ -104,8 +108,15 @@ class Draft:
         )
 
     def may_try(self, slot: str) -> bool:
-        """Whether `slot` is not waiting out a refusal."""
-        return self.now >= self.episode.retry_at.get(slot, 0)
+        """Whether `slot` is not waiting out a refusal, nor for rules to be read."""
+        return self.now >= self.episode.retry_at.get(slot, 0) and not self._awaits_rules(slot)
+
+    def _awaits_rules(self, slot: str) -> bool:
+        """Whether what was refused for the grid waits for the rules, by which the same would be refused again."""
+        if self.episode.context_at is not None:
+            return False
+        newest = next((order for order in reversed(self.episode.orders) if slot_of(order) == slot), None)
+        return newest is not None and newest.code in STALE_RULES and self.now - newest.sent_at < _RULES_MS
 
     def beyond(self, level: Price, *, profit: bool) -> bool:
         """Whether a fresh mark is at or past `level`, in profit's direction or against it."""
