@@ -23,7 +23,7 @@ from tpctl.ports import Clock
 
 # binance-usdm 2.4, reliability W5: a key lasts an hour.
 KEEP_KEY_S = 1_200.0
-_KEEP_KEY_AGAIN_S = 60.0
+_KEEP_KEY_AGAIN_S = 15.0
 _IDLE_S = 0.5
 MARKET_STALE_S = 10.0
 # Monotonic time stands still while the machine sleeps (reliability T2).
