@@ -3,6 +3,7 @@
 Decides nothing about what was read; a read that failed raises, and is never an empty one.
 """
 
+import asyncio
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -67,8 +68,14 @@ async def _open_orders(reader: AccountReader, symbols: AbstractSet[str]) -> tupl
     """Return the open orders of some symbols, as one list where they are many."""
     if len(symbols) > _MOST_NARROW:
         return await reader.open_orders()
-    found = [await reader.open_orders(symbol) for symbol in sorted(symbols)]
-    return tuple(order for part in found for order in part)
+    # Side by side, because size and orders are to be of one time, and a position that is flat waits for three reads.
+    found = await asyncio.gather(*(reader.open_orders(symbol) for symbol in sorted(symbols)), return_exceptions=True)
+    orders: list[LiveOrder] = []
+    for part in found:
+        if isinstance(part, BaseException):
+            raise part
+        orders += part
+    return tuple(orders)
 
 
 def _oldest(state: State) -> dict[str, Millis]:
