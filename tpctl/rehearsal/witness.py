@@ -112,6 +112,8 @@ class Witness:
         self._lives: dict[PositionKey, _Life] = {}
         self._sizes: dict[PositionKey, deque[tuple[Millis, Quantity]]] = {}
         self._accepted: set[str] = set()
+        # The grids, as tick and step, that were known when an order left.
+        self._grids: dict[str, set[tuple[Decimal, Decimal]]] = {}
         self._withdrawn: set[str] = set()
         self._tightest: dict[str, Price] = {}
         self._planned: dict[tuple[str, int, int], Quantity] = {}
@@ -137,6 +139,10 @@ class Witness:
         if text not in self._told:
             self._told.add(text)
             self.violations.append(Violation(invariant, at, text))
+
+    def born(self) -> None:
+        """Begin the life of a process; it knows of no ban, and may ask once."""
+        self._told_of_ban = 0
 
     # what is sent
 
@@ -172,6 +178,9 @@ class Witness:
             return
         if client_id in self._accepted:
             self.objection("I10", now, f"{client_id} was sent again after the exchange had taken it")
+        episodes = () if self.state is None else self.state.of_symbol(params["symbol"])
+        known = [episode.instrument for episode in episodes if episode.instrument is not None]
+        self._grids[client_id] = {(instrument.tick, instrument.market_step) for instrument in known}
         selling = params.get("side") == "SELL"
         key = PositionKey(params["symbol"], PositionSide.LONG if selling else PositionSide.SHORT)
         side = params.get("positionSide", "BOTH")
@@ -182,9 +191,9 @@ class Witness:
             self._see_quantity(now, client_id, key, Decimal(params["quantity"]))
         if name.role is Role.STOP and "triggerPrice" in params:
             trigger = Decimal(params["triggerPrice"])
-            known = self._tightest.get(name.generation, trigger)
-            if key.side.sign * (trigger - known) < 0:
-                self.objection("I4", now, f"{client_id} at {trigger} is looser than {known}")
+            tightest = self._tightest.get(name.generation, trigger)
+            if key.side.sign * (trigger - tightest) < 0:
+                self.objection("I4", now, f"{client_id} at {trigger} is looser than {tightest}")
             self._tightest[name.generation] = trigger
         self._see_double(now, client_id, params)
         episode = None if self.state is None else self.state.episodes.get(key)
@@ -316,14 +325,10 @@ class Witness:
         self._refused = len(self.venue.rejected)
 
     def _knew_better(self, params: Mapping[str, str]) -> bool:
-        """Whether the process had read the grid it was refused by; one that changed is learned by a refusal."""
-        symbol = params.get("symbol", "")
-        rules = self.venue.core.rules.symbols.get(symbol)
-        episodes = () if self.state is None else self.state.of_symbol(symbol)
-        known = [episode.instrument for episode in episodes if episode.instrument is not None]
-        return rules is None or any(
-            instrument.tick == rules.tick and instrument.market_step == rules.market_step for instrument in known
-        )
+        """Whether the process had read the grid an order is refused by; one that changed is learned by a refusal."""
+        rules = self.venue.core.rules.symbols.get(params.get("symbol", ""))
+        client_id = params.get("clientAlgoId") or params.get("newClientOrderId", "")
+        return rules is None or (rules.tick, rules.market_step) in self._grids.get(client_id, ())
 
     def mark(self, now: Millis, symbol: str, price: Price) -> None:
         """Take in what the mark really is."""

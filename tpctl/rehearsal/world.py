@@ -467,6 +467,7 @@ class World:
                 self._lose_state = False
                 self._forget()
             self.lives += 1
+            self.witness.born()
             self._gone = self.loop.create_future()
             life = self.life = Life(
                 loop=self.loop,
