@@ -338,7 +338,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "no regular read",
         "ibkr-risk-bot#1: a watchdog that trusts its own flags",
-        (Edit("tpctl.engine.watch:Watch._on_time", "now - self._wide_at >= self._terms.reconcile_ms", "False"),),
+        (
+            Edit(
+                "tpctl.engine.account_reads:AccountReads.ask_if_old",
+                "self._clock.now() - self._wide_at >= every_ms",
+                "False",
+            ),
+        ),
         "blind",
         0,
         "I1",

@@ -15,31 +15,29 @@ from dataclasses import dataclass, replace
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.recording import Recorder
 from tpctl.adapters.requests import wall_ms
+from tpctl.engine.account_reads import AccountReads
 from tpctl.engine.books import BookWatch
 from tpctl.engine.context import ContextSource
+from tpctl.engine.errands import Errands
 from tpctl.engine.guard import Guard
 from tpctl.engine.lanes import Lanes
 from tpctl.engine.memory import episode_rows, position_row
-from tpctl.engine.reading import missed_events, read_account
 from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
 from tpctl.engine.settle import Settler
-from tpctl.engine.standing import left_alone, left_alone_words, standing_notes
+from tpctl.engine.standing import standing_notes
 from tpctl.exits.decide import recover, step
 from tpctl.exits.draft import STALE_MS
 from tpctl.exits.episode import Decision, Episode, OrderState, Phase, Scope, State
 from tpctl.exits.errors import (
-    CredentialsError,
-    LockedError,
     RateLimitedError,
     StateFileError,
     TpctlError,
     UnavailableError,
 )
-from tpctl.exits.events import Event, Filled, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
+from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
 from tpctl.exits.flatten import is_flat, next_to_close, open_episodes
-from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
-from tpctl.exits.model import Note, NoteKind, PositionKey, RiskReadings, Scalar
+from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
 from tpctl.exits.quiet import awake, keys_of, loud_first
 from tpctl.exits.requests import CloseAll, Outcome, Request, RequestAnswer, answer_in
 from tpctl.exits.rules import ExitRules
@@ -48,8 +46,6 @@ from tpctl.exits.units import Millis
 from tpctl.ports import Adviser, Clock, Exchange, Feed, RiskMeter
 
 _TICK_MS = 1_000
-# Reads of the account are at least this far apart, so that agreeing reads are different reads.
-_READ_SPACING_MS = 1_000
 # How much of the quiet changes, above all of a trail's peak, a crash may cost.
 _CHECKPOINT_MS = 60_000
 # A week of one-minute candles; what an older run left is not judged.
@@ -121,11 +117,7 @@ class Watch:
         self._terms = terms
         self._halted = halted
         self._recorder = recorder
-        self._risk = risk
         self._turned = turned
-        self._settler = settler
-        self._books = books
-        self._adviser = adviser
         self.state = recover(state)
         self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
         self._lanes = Lanes(
@@ -138,22 +130,29 @@ class Watch:
             failed=self._fail,
             serial=terms.lockstep,
         )
-        self._reader: asyncio.Task[None] | None = None
+        self._reads = AccountReads(
+            exchange,
+            clock,
+            state=lambda: self.state,
+            begin=self._begin,
+            tell=self._tell_all,
+            deliver=self._inbox.put_nowait,
+            failed=self._fail,
+        )
+        self._errands = Errands(
+            clock,
+            lockstep=terms.lockstep,
+            state=lambda: self.state,
+            begin=self._begin,
+            tell=self._tell_all,
+            deliver=self._inbox.put_nowait,
+            keep=journal.commit,
+            risk=risk,
+            adviser=adviser,
+            settler=settler,
+            books=books,
+        )
         self._judging: asyncio.Task[None] | None = None
-        self._measuring: asyncio.Task[None] | None = None
-        self._settling: asyncio.Task[None] | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._advising: asyncio.Task[None] | None = None
-        self._risk_failed = False
-        # The market's readings told to be missing; None before the first measurement.
-        self._unmeasured: frozenset[str] | None = None
-        self._read_reason: str | None = None
-        self._read_at: Millis | None = None
-        self._reads = 0
-        self._wide_due = True
-        self._wide_at: Millis | None = None
-        self._read_failed = False
-        self._missing = False
         self._publish_at: Millis = 0
         self._ticked_at: Millis = 0
         self._checkpoint_at: Millis = 0
@@ -163,7 +162,6 @@ class Watch:
         self._failure: BaseException | None = None
         self._started_at: Millis | None = None
         self._halt: str | None = None
-        self._left_alone: dict[PositionKey, str] = {}
         self._asked = 0
         self.rejected = 0
         self._naked_ms = 0
@@ -241,8 +239,7 @@ class Watch:
 
     def resync(self, reason: str) -> None:
         """Read the whole account again as soon as reads may follow each other."""
-        self._wide_due = True
-        self._read_reason = self._read_reason or reason
+        self._reads.ask(reason, wide=True)
         self._inbox.put_nowait(())
 
     async def run(self) -> Summary:
@@ -250,9 +247,7 @@ class Watch:
         pump: asyncio.Task[None] | None = None
         try:
             self._say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
-            self._tell_policy()
-            if self._risk is not None and self._terms.lockstep:
-                await self._measure(self._risk)
+            await self._errands.start()
             await self._recover()
             pump = self._begin(self._pump())
             while not self._stopping.is_set():
@@ -304,7 +299,7 @@ class Watch:
     @property
     def _reading(self) -> "list[asyncio.Task[None]]":
         """What is read beside the loop."""
-        return [task for task in (self._reader, self._judging) if task is not None]
+        return [task for task in (self._reads.task, self._judging) if task is not None]
 
     async def _pump(self) -> None:
         """Carry the feed into the inbox; in lockstep, one step at a time."""
@@ -316,17 +311,7 @@ class Watch:
                 self._inbox.put_nowait(self._fresh(batch))
                 if self._terms.lockstep:
                     await self._quiet()
-                    if self._risk is not None and self._risk.due():
-                        # In line with the market's steps, so that the story does not depend on how long it takes.
-                        await self._measure(self._risk)
-                        await self._quiet()
-                    if self._adviser is not None and self._adviser.due():
-                        await self._advise(self._adviser)
-                        await self._quiet()
-                    if self._settler is not None and self._settler.due(self._clock.now()):
-                        await self._settle(self._settler)
-                    if self._books is not None and self._books.due:
-                        await self._look(self._books)
+                    await self._errands.run_in_line(self._quiet)
                 if self._terms.once:
                     await self._quiet()
                     if self._converged():
@@ -362,9 +347,9 @@ class Watch:
     def _converged(self) -> bool:
         if self._terms.flatten and not self._is_flat():
             return False
-        if self._reads == 0 or self._read_reason is not None:
+        if not self._reads.settled:
             return False
-        if self._measuring is not None and not self._measuring.done():
+        if self._errands.measuring:
             return False
         now = self._clock.now()
         if any(_unsure_of_mark(episode, now) for episode in self.state.episodes.values()):
@@ -376,7 +361,7 @@ class Watch:
 
     def _is_flat(self) -> bool:
         """Whether everything is closed; that there is nothing is believed to as many reads as that one is flat."""
-        if self._reads < AGREEING_READS:
+        if self._reads.done < AGREEING_READS:
             self._dispatch(ReadAccount("whether anything is open"))
             return False
         return is_flat(self.state)
@@ -384,7 +369,7 @@ class Watch:
     def _apply(self, event: Event) -> bool:
         """Decide on one event and make it durable; return whether it led to an order."""
         if isinstance(event, StreamLost):
-            self._missing = self._missing or self._reads > 0
+            self._reads.lost()
         decision = step(self.state, event)
         if self._recorder is not None:
             self._recorder.took(self.state, event, decision)
@@ -428,18 +413,12 @@ class Watch:
         )
         # At once: whatever fails from here on, memory may not fall behind the journal.
         self.state = decision.state
-        if self._books is not None and isinstance(event, Filled):
-            self._books.filled(event.fill)
-            self._look_if_due(self._books)
         for note, seq in zip(decision.notes, committed.note_seqs, strict=True):
             self._count(note)
             self._tell(note, seq)
-            if self._settler is not None and note.kind is NoteKind.CLOSED:
-                self._settler.closed(note)
         if decision.attempts:
             self._scores.watch(watched)
-        if self._adviser is not None and decision.notes:
-            self._tell_all(self._adviser.see(decision.notes))
+        self._errands.heard(event, decision.notes)
 
     def _count(self, note: Note) -> None:
         if note.kind is NoteKind.REJECTED:
@@ -459,8 +438,8 @@ class Watch:
 
     def _dispatch(self, intent: Intent) -> None:
         if isinstance(intent, ReadAccount):
-            self._read_reason = self._read_reason or intent.reason
-            self._read_if_due()
+            self._reads.ask(intent.reason)
+            self._reads.begin_if_due()
         else:
             self._lanes.send(intent)
 
@@ -476,14 +455,10 @@ class Watch:
             if self._terms.flatten:
                 for key in next_to_close(self.state):
                     self._apply(Requested(now, key, self._request_name("flatten"), "flatten", CloseAll()))
-            self._measure_if_due()
-            self._advise_if_due()
-            self._settle_if_due(now)
+            self._errands.on_tick()
             self._watch_record()
-            if self._wide_at is not None and now - self._wide_at >= self._terms.reconcile_ms:
-                self._wide_due = True
-                self._read_reason = self._read_reason or "the regular check"
-        self._read_if_due()
+            self._reads.ask_if_old(self._terms.reconcile_ms)
+        self._reads.begin_if_due()
         if self._dirty and now - self._checkpoint_at >= _CHECKPOINT_MS:
             self._commit(None, Decision(self.state))
         duration = self._terms.duration_ms
@@ -525,89 +500,6 @@ class Watch:
             fault, path, self._recorder = self._recorder.fault, self._recorder.path, None
             self._say(NoteKind.DEGRADED, f"the record {path.name!r} ends here: {fault}")
 
-    def _measure_if_due(self) -> None:
-        """Measure risk beside the loop; no tick waits for it."""
-        risk = self._risk
-        idle = self._measuring is None or self._measuring.done()
-        if risk is not None and idle and not self._terms.lockstep and risk.due():
-            self._measuring = self._begin(self._measure(risk))
-        if risk is not None and self._unmeasured is not None and self._tell_unmeasured(risk.current()):
-            self._inbox.put_nowait((RiskRead(self._clock.now(), risk.current()),))
-
-    def _tell_policy(self) -> None:
-        """Say which learned policy is used, at the start and whenever that has changed."""
-        if self._adviser is not None:
-            self._tell_all(self._adviser.news())
-
-    def _advise_if_due(self) -> None:
-        """Ask the learned policy beside the loop; no tick waits for it."""
-        self._tell_policy()
-        idle = self._advising is None or self._advising.done()
-        if self._adviser is not None and idle and not self._terms.lockstep and self._adviser.due():
-            self._advising = self._begin(self._advise(self._adviser))
-
-    async def _advise(self, adviser: Adviser) -> None:
-        notes, events = await adviser.advise(lambda: self.state)
-        self._tell_all(notes)
-        self._inbox.put_nowait(events)
-
-    def _settle_if_due(self, now: Millis) -> None:
-        """Settle what closed hours ago beside the loop, in small pieces; no tick waits for it."""
-        settler = self._settler
-        idle = self._settling is None or self._settling.done()
-        if settler is not None and idle and not self._terms.lockstep and settler.due(now):
-            self._settling = self._begin(self._settle(settler))
-
-    def _look_if_due(self, books: BookWatch) -> None:
-        """Read the books of what was just executed beside the loop."""
-        idle = self._looking is None or self._looking.done()
-        if idle and not self._terms.lockstep and books.due:
-            self._looking = self._begin(self._look(books))
-
-    async def _look(self, books: BookWatch) -> None:
-        # Another process may be writing: a book that cannot be kept now is not kept.
-        with contextlib.suppress(LockedError):
-            await books.read(lambda found: self._journal.commit(Entry(at=self._clock.now(), mids=found)))
-
-    async def _settle(self, settler: Settler) -> None:
-        now = self._clock.now()
-        # Another process may be writing: what is not settled now is settled later.
-        with contextlib.suppress(LockedError):
-            await settler.settle(now, self.state.rules, self._journal.commit)
-
-    async def _measure(self, risk: RiskMeter) -> None:
-        try:
-            await risk.refresh()
-        except (TpctlError, ArithmeticError, ValueError) as error:
-            # Whatever the numbers do, the positions are guarded; what is not measured is unavailable before long.
-            if not self._risk_failed:
-                self._say(NoteKind.DEGRADED, f"risk cannot be measured: {error}")
-            self._risk_failed = True
-            return
-        self._risk_failed = False
-        self._unmeasured = self._unmeasured or frozenset()
-        readings = risk.current()
-        self._inbox.put_nowait((RiskRead(self._clock.now(), readings),))
-        self._tell_unmeasured(readings)
-
-    def _tell_unmeasured(self, readings: RiskReadings) -> bool:
-        """Say when the market's readings stop being measured, or are too old, and when they are there again.
-
-        Return whether something was said. Those of the book are not: one position alone has no correlation.
-        """
-        market = {"ESS": readings.ess, "systemic risk": readings.systemic}
-        missing = {name: value.reason for name, value in market.items() if isinstance(value, Unavailable)}
-        if self._unmeasured == missing.keys():
-            return False
-        worse = missing.keys() - (self._unmeasured or frozenset())
-        self._unmeasured = frozenset(missing)
-        if worse:
-            text = "; ".join(f"{name} is not measured: {missing[name]}" for name in market if name in worse)
-            self._say(NoteKind.DEGRADED, f"{text}; its factor is skipped")
-        else:
-            self._say(NoteKind.RECOVERED, "risk is measured again")
-        return True
-
     def _watch_halt(self, now: Millis) -> None:
         halt = self._halted()
         if halt == self._halt:
@@ -619,62 +511,12 @@ class Watch:
         else:
             self._say(NoteKind.HALTED, f"HALT: {halt}; stops stay, no new take-profits")
 
-    def _read_if_due(self) -> None:
-        if self._read_reason is None or (self._reader is not None and not self._reader.done()):
-            return
-        if self._read_at is not None and self._clock.now() - self._read_at < _READ_SPACING_MS:
-            return
-        self._read_reason = None
-        self._read_at = self._clock.now()
-        self._reader = self._begin(self._read_account())
-
-    async def _read_account(self) -> None:
-        """Read the account, after what the streams may have missed; a failed read is tried again."""
-        began = self._clock.now()
-        wide, self._wide_due = self._wide_due, False
-        if wide:
-            self._wide_at = began
-        missing, self._missing = self._missing, False
-        try:
-            if missing:
-                self._inbox.put_nowait(await missed_events(self._exchange, self.state, began))
-                missing = False
-            snapshot = await read_account(self._exchange, self.state, began, wide=wide)
-        except CredentialsError as error:
-            self._fail(error)
-            return
-        except TpctlError as error:
-            self._wide_due = wide
-            self._read_reason = "the last read failed"
-            # What the streams told meanwhile is known: a failed read alone makes nothing missing.
-            self._missing = self._missing or missing
-            if not self._read_failed:
-                self._read_failed = True
-                self._say(NoteKind.DEGRADED, f"the account cannot be read: {error.message}")
-            return
-        if self._read_failed:
-            self._read_failed = False
-            self._say(NoteKind.RECOVERED, "the account can be read again")
-        self._reads += 1
-        self._inbox.put_nowait((snapshot,))
-        others = left_alone(self.state, snapshot.positions)
-        if new := {key: why for key, why in others.items() if self._left_alone.get(key) != why}:
-            self._say(NoteKind.LEFT_ALONE, left_alone_words(new), positions=len(others))
-        self._left_alone = others
-
     async def _recover(self) -> None:
         """Resolve what the last run left open before anything else."""
-        try:
-            missed = await missed_events(self._exchange, self.state, self._clock.now())
-        except (UnavailableError, RateLimitedError) as error:
-            missed = []
-            self._missing = self._read_failed = True  # the first read of the account tries again
-            self._say(NoteKind.DEGRADED, f"the account cannot be read: {error.message}")
-        for event in missed:
+        for event in await self._reads.catch_up():
             self._apply(event)
         self._apply(StreamLost(self._clock.now(), "start"))
-        if self._settler is not None:
-            self._settler.recover(self._clock.now())
+        self._errands.recover()
         # Beside the loop: a verdict on the past may wait, the position may not.
         self._judging = self._begin(self._judge_earlier())
 
@@ -695,9 +537,9 @@ class Watch:
         except StateFileError as error:
             self._fail(error)
         finally:
-            for task in (*self._reading, self._measuring, self._advising, self._settling, self._looking):
-                if task is not None:
-                    task.cancel()
+            for task in self._reading:
+                task.cancel()
+            self._errands.cancel()
 
     async def _drain(self) -> None:
         with contextlib.suppress(TimeoutError):
