@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from metrics_desk import DAY, LIFE, START, VECTOR, commit_at_once, commit_attempts, life, open_journal, random_attempts
 from tracing import every_crash
@@ -99,6 +99,26 @@ def test_every_grouping_of_every_selection_is_what_the_attempts_give(
     attempts: list[Attempt], query: MetricsQuery, by: list[Dimension], chosen: Selection
 ) -> None:
     assert query.tallies(tuple(by), chosen) == expected(attempts, tuple(by), chosen)
+
+
+@settings(max_examples=60)
+@example([Dimension.STRATEGY, Dimension.SYMBOL], Selection(until=START + 30 * DAY), 16)
+@given(st.lists(st.sampled_from(list(Dimension)), max_size=2, unique=True), selections, st.integers(1, 20))
+def test_a_trend_counts_every_attempt_in_its_time(
+    attempts: list[Attempt], query: MetricsQuery, by: list[Dimension], chosen: Selection, buckets: int
+) -> None:
+    span = query.span(chosen)
+    assume(span is not None)
+    start, end = span or (0, 0)
+    width = (end - start) // buckets + 1
+    found: dict[tuple[str | int, ...], dict[int, tuple[int, int]]] = {}
+    for attempt in attempts:
+        for group, tally in expected([attempt], tuple(by), chosen).items():
+            shares = found.setdefault(group, {})
+            count, hits = shares.get((attempt.exit_time - start) // width, (0, 0))
+            shares[(attempt.exit_time - start) // width] = (count + 1, hits + tally.hits)
+
+    assert query.trend(tuple(by), chosen, start, width, buckets) == found
 
 
 @settings(max_examples=40)

@@ -24,7 +24,7 @@ from tpctl.exits.statistics import Measured, Tally, join, measure, to_pico
 from tpctl.exits.units import ZERO, Millis
 
 APPLICATION_ID = 0x7470_6D78  # "tpmx"
-VERSION = 9
+VERSION = 10
 # Attempts between two commits of the index; their sums are held in memory until then.
 _BATCH = 40_000
 _BUSY_S = 2.0
@@ -44,6 +44,7 @@ CREATE TABLE rows (n INTEGER PRIMARY KEY, strategy INTEGER NOT NULL, symbol INTE
     arm INTEGER NOT NULL, entry_at INTEGER NOT NULL, exit_at INTEGER NOT NULL, hit INTEGER NOT NULL, slip,
     profit NOT NULL, r, risk, share NOT NULL, roi, premature INTEGER, missed);
 CREATE INDEX rows_by_exit ON rows (exit_at);
+CREATE INDEX rows_by_kind ON rows (strategy, symbol, exit_at, hit);
 CREATE INDEX rows_by_slip ON rows (slip, exit_at, strategy, symbol) WHERE hit = 1;
 CREATE INDEX rows_by_arm ON rows (arm) WHERE arm > 0;
 CREATE TABLE cells (cube TEXT NOT NULL, strategy INTEGER NOT NULL, symbol INTEGER NOT NULL, value INTEGER NOT NULL,

@@ -345,26 +345,55 @@ class MetricsQuery:
         return None if first is None else (first, last)
 
     def trend(
-        self, by: tuple[Dimension, ...], chosen: Selection, start: Millis, width: Millis
+        self, by: tuple[Dimension, ...], chosen: Selection, start: Millis, width: Millis, buckets: int
     ) -> dict[Group, dict[int, tuple[int, int]]]:
-        """Return attempts and hits by group and time bucket of `width` ms from `start`."""
+        """Return attempts and hits by group and time bucket of `width` ms from `start`; none are outside of them."""
+        coarse = set(by) <= {Dimension.STRATEGY, Dimension.SYMBOL}
+        found: dict[Group, dict[int, tuple[int, int]]] = {}
+        rows = (self._kinds_in_time if coarse else self._walk_in_time)(by, chosen, start, width, buckets)
+        for row in rows:
+            group = tuple(self._named(name, row[_TREND[name]]) for name in by)
+            shares = found.setdefault(group, {})
+            bucket, attempts, hits = row[-3:]
+            count, hit = shares.get(bucket, (0, 0))
+            shares[bucket] = (count + attempts, hit + hits)
+        return found
+
+    def _kinds_in_time(
+        self, _: tuple[Dimension, ...], chosen: Selection, start: Millis, width: Millis, buckets: int
+    ) -> Iterator[tuple[int, ...]]:
+        """Yield strategy, symbol, bucket, attempts and hits: stretches of an index, so that nothing is sorted."""
+        where, parameters = self._where(chosen, times=False)
+        kinds = self._db.execute(
+            _select("DISTINCT strategy, symbol FROM cells", f"cube = 'all' AND {where}"), parameters
+        ).fetchall()
+        stretch = _select(
+            "count(*), sum(hit) FROM rows INDEXED BY rows_by_kind",
+            "strategy = ? AND symbol = ? AND exit_at >= ? AND exit_at < ?",
+        )
+        end = start + buckets * width if chosen.until is None else chosen.until
+        for strategy, symbol in kinds:
+            for bucket in range(buckets):
+                began = start + bucket * width
+                place = (strategy, symbol, began, min(began + width, end))
+                count, hits = self._db.execute(stretch, place).fetchone()
+                if count:
+                    yield strategy, symbol, bucket, count, hits
+
+    def _walk_in_time(
+        self, by: tuple[Dimension, ...], chosen: Selection, start: Millis, width: Millis, _: int
+    ) -> Iterator[tuple[int, ...]]:
+        """Yield the value of each dimension, of which those of `by` count, then bucket, attempts and hits."""
         where, parameters = self._where(chosen)
-        rows = self._db.execute(
+        return self._db.execute(
             _select(
                 "strategy, symbol, side, leg, reason, regime, distance, arm, exit_at / 3600000 % 24,"
                 " (exit_at / 86400000 + 3) % 7, (exit_at - ?) / ?, count(*), sum(hit) FROM rows",
                 where,
-                f"GROUP BY {', '.join(str(_TREND[name] + 1) for name in by) or '1'}, 11",
+                f"GROUP BY {', '.join(str(_TREND[name] + 1) for name in by)}, 11",
             ),
             (start, width, *parameters),
         )
-        found: dict[Group, dict[int, tuple[int, int]]] = {}
-        for row in rows:
-            group = tuple(self._named(name, row[_TREND[name]]) for name in by)
-            buckets = found.setdefault(group, {})
-            count, hits = buckets.get(row[10], (0, 0))
-            buckets[row[10]] = (count + row[11], hits + row[12])
-        return found
 
     def equity(self, chosen: Selection, points: int = 400) -> list[tuple[Millis, Money]]:
         """Return the running profit of all exits in time, thinned to about `points` but never the last."""

@@ -310,7 +310,7 @@ def _trends(
         return {}
     start, end = span
     width = (end - start) // _TREND_BUCKETS + 1
-    found = query.trend(options.by, chosen, start, width)
+    found = query.trend(options.by, chosen, start, width, _TREND_BUCKETS)
     return {
         group: tuple(buckets.get(number, (0, 0)) for number in range(_TREND_BUCKETS))
         for group, buckets in found.items()
