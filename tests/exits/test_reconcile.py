@@ -9,7 +9,7 @@ from stage import XRP_LONG, Stage
 
 from tpctl.adapters.binance_map.orders import algo_order
 from tpctl.exits.episode import LegStatus, OrderState
-from tpctl.exits.events import OrderSeen
+from tpctl.exits.events import OrderLookedUp, OrderSeen
 from tpctl.exits.ids import Role
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.model import NoteKind, OrderStatus
@@ -261,3 +261,38 @@ def test_what_was_refused_for_its_grid_waits_for_the_rules_to_be_read() -> None:
     stage.wait(3_000)
     assert stops_tried() == 3
     assert len(stage.stops()) == 1
+
+
+def test_an_order_whose_answer_is_to_come_is_not_taken_for_absent() -> None:
+    stage = guarded()
+    own = stage.orders(Role.STOP)[0]
+    waiting = replace(own, state=OrderState.SENT, acked_at=None, sent_at=stage.now)
+    episode = stage.episode()
+    orders = tuple(waiting if order is own else order for order in episode.orders)
+    stage.state = replace(stage.state, episodes={XRP_LONG: replace(episode, orders=orders)})
+    for after in (3_000, 9_000, 20_000):
+        stage.hear(OrderLookedUp(stage.now + after, XRP_LONG, own.client_id, None))
+    assert stage.orders(Role.STOP)[0].state is OrderState.SENT
+
+
+def test_reads_right_after_an_answer_do_not_make_an_order_absent() -> None:
+    stage = guarded()
+    own = stage.orders(Role.STOP)[0]
+    for after in (500, 1_000, 1_999):
+        stage.hear(OrderLookedUp(own.settles_from + after, XRP_LONG, own.client_id, None))
+    assert len(stage.told(NoteKind.PLACED)) == 5
+    for after in (2_000, 2_500):
+        stage.hear(OrderLookedUp(own.settles_from + after, XRP_LONG, own.client_id, None))
+    assert "is not on the exchange" in stage.told(NoteKind.DEGRADED)[-1].reason
+
+
+def test_what_was_refused_is_tried_again_when_the_exchange_answers_again() -> None:
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
+    stage.start()
+    stage.fault(-1008, PlaceStop, times=20)
+    stage.open()
+    stage.wait(20_000)
+    stage.faults.clear()
+    assert not stage.stops()
+    stage.release()
+    assert stage.stops() == [D("2.4700")]

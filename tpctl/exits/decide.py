@@ -228,6 +228,8 @@ def _on_request(state: State, event: Requested) -> Decision:
 
 
 def _on_release(draft: Draft) -> None:
+    # At once; what fails again waits as long as it would have.
+    draft.set(retry_at={slot: min(at, draft.now) for slot, at in draft.episode.retry_at.items()})
     for order in draft.episode.orders:
         if order.state is OrderState.WITHHELD:
             draft.set_order(order.client_id, state=OrderState.REFUSED)

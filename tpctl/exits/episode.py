@@ -111,6 +111,11 @@ class OwnOrder:
         return self.state in _PENDING_STATES
 
     @property
+    def settles_from(self) -> Millis:
+        """From when on reads come to show it: when its answer came, as far as known, or when it was decided."""
+        return self.sent_at if self.acked_at is None else self.acked_at
+
+    @property
     def took_ms(self) -> Millis | None:
         """How long it took to execute: from its trigger, or from when it left where it had none."""
         began = self.left_at if self.trigger is None else self.working_since

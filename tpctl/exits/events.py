@@ -182,7 +182,7 @@ class StreamLost:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The guard lets out again what it withheld: HALT was lifted."""
+    """What stood in the way of requests is gone: HALT was lifted, or the exchange answers again."""
 
     at: Millis
 

@@ -126,7 +126,11 @@ def _tell_gone(draft: Draft, own: OwnOrder, order: LiveOrder) -> None:
 
 
 def see_lookup(draft: Draft, at: Millis, client_id: str, order: LiveOrder | None) -> None:
-    """Take in the answer to a query by client id. Absence is evidence only late, and only twice (I10)."""
+    """Take in the answer to a query by client id. Absence is evidence only late, and only twice (I10).
+
+    Of an order whose answer is still to come it is none: the request may not have left. Nor is it right after the
+    answer, because reads lag behind writes.
+    """
     own = draft.episode.order(client_id)
     if own is None or not own.open:
         return
@@ -134,6 +138,8 @@ def see_lookup(draft: Draft, at: Millis, client_id: str, order: LiveOrder | None
         see_order(draft, at, order)
         if own.cancel_at is not None and order.status is OrderStatus.NEW and at - own.cancel_at >= SETTLE_MS:
             draft.set_order(client_id, cancel_at=None)  # still resting: the cancel did not arrive
+        return
+    if own.state is OrderState.SENT or at - own.settles_from < SETTLE_MS:
         return
     absences = own.absences + 1
     draft.set_order(client_id, absences=absences)

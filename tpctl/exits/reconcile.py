@@ -256,7 +256,7 @@ def _unclear(order: OwnOrder, now: Millis) -> bool:
     if order.state is OrderState.UNKNOWN:
         return True
     if order.state is OrderState.LIVE:
-        unconfirmed = not order.confirmed and now - order.sent_at >= SETTLE_MS
+        unconfirmed = not order.confirmed and now - order.settles_from >= SETTLE_MS
         return unconfirmed or (order.cancel_at is not None and now - order.cancel_at >= SETTLE_MS)
     return order.working_since is not None and now - order.working_since >= STUCK_MS
 

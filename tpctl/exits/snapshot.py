@@ -49,7 +49,11 @@ def take_read(draft: Draft, *, at: Millis, orders: Iterable[LiveOrder], position
     draft.set(foreign=tuple(foreign))
     for own in draft.episode.orders:
         missing = own.state is OrderState.LIVE and own.client_id not in listed
-        if missing and at - own.sent_at >= SETTLE_MS and (own.looked_at is None or at - own.looked_at >= SETTLE_MS):
+        if (
+            missing
+            and at - own.settles_from >= SETTLE_MS
+            and (own.looked_at is None or at - own.looked_at >= SETTLE_MS)
+        ):
             draft.look_up(own)
     if position is None:
         _miss(draft, at)
