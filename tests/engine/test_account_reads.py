@@ -9,6 +9,7 @@ from engine_desk import START, DeskExchange, EventTime
 from tpctl.engine.account_reads import AccountReads
 from tpctl.exits.episode import State
 from tpctl.exits.errors import UnavailableError
+from tpctl.exits.events import Event, Released, Snapshot
 from tpctl.exits.model import Note, NoteKind
 from tpctl.exits.rules import ExitRules
 from tpctl.venue.rulebook import builtin_rules
@@ -22,7 +23,7 @@ class Bench:
         self.clock = EventTime()
         self.exchange = DeskExchange(Venue(builtin_rules(), start_ms=START), self.clock)
         self.notes: list[Note] = []
-        self.snapshots = 0
+        self.heard: list[Event] = []
         self.tasks: list[asyncio.Task[None]] = []
         state = State("desk", ExitRules())
         self.reads = AccountReads(
@@ -31,7 +32,7 @@ class Bench:
             state=lambda: state,
             begin=self._begin,
             tell=self.notes.extend,
-            deliver=self._deliver,
+            deliver=self.heard.extend,
             failed=pytest.fail,
         )
 
@@ -39,9 +40,6 @@ class Bench:
         task = asyncio.ensure_future(work)
         self.tasks.append(task)
         return task
-
-    def _deliver(self, events: object) -> None:
-        self.snapshots += 1
 
     async def read(self) -> None:
         """Let a second pass, begin what is due, and wait for it."""
@@ -87,7 +85,8 @@ def test_failing_reads_are_told_once_and_so_is_their_end() -> None:
 
     bench = asyncio.run(story())
     assert [note.kind for note in bench.notes] == [NoteKind.DEGRADED, NoteKind.RECOVERED]
-    assert bench.snapshots == bench.reads.done == 1
+    assert bench.reads.done == 1
+    assert [type(event) for event in bench.heard] == [Snapshot, Released], "what was refused is tried at once"
 
 
 def test_reads_keep_their_distance_and_are_never_two_at_once() -> None:

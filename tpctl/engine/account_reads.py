@@ -10,7 +10,7 @@ from tpctl.engine.reading import missed_events, read_account
 from tpctl.engine.standing import left_alone, left_alone_words
 from tpctl.exits.episode import State
 from tpctl.exits.errors import CredentialsError, RateLimitedError, TpctlError, UnavailableError
-from tpctl.exits.events import Event
+from tpctl.exits.events import Event, Released
 from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
 from tpctl.exits.units import Millis
 from tpctl.ports import AccountReader, Clock
@@ -119,11 +119,13 @@ class AccountReads:
                 self._failing = True
                 self._say(NoteKind.DEGRADED, f"the account cannot be read: {error.message}")
             return
+        self.done += 1
+        self._deliver((snapshot,))
         if self._failing:
             self._failing = False
             self._say(NoteKind.RECOVERED, "the account can be read again")
-        self.done += 1
-        self._deliver((snapshot,))
+            # What was refused meanwhile need not wait for its turn to be tried again.
+            self._deliver((Released(self._clock.now()),))
         others = left_alone(self._state(), snapshot.positions)
         if new := {key: why for key, why in others.items() if self._left_alone.get(key) != why}:
             self._say(NoteKind.LEFT_ALONE, left_alone_words(new), positions=len(others))
