@@ -118,6 +118,11 @@ MUTANTS: tuple[Mutant, ...] = (
                 "if absences >= 2 and (late or own.state is not OrderState.UNKNOWN):",
                 "if absences >= 1:",
             ),
+            Edit(
+                f"{_FACTS}:see_lookup",
+                "if own.state is OrderState.SENT or at - own.settles_from < SETTLE_MS:",
+                "if False:",
+            ),
         ),
         "lagging",
         0,

@@ -59,7 +59,8 @@ SCHEMAS = (
             "data{seeds, days, stories, position_days, positions, orders, reduces, requests, lives, peak_weight_1m, "
             "faults[], injected{NAME: count}, violations, broken_seeds[], "
             "broken[]{seed, invariant, at_ms, text, strikes[]}, "
-            "first_stop_ms, naked_ms, naked_ms_by_fault{NAME} each {count, p50, p99, max, total}, traces{SEED}}; a "
+            "first_stop_ms, naked_ms, naked_ms_by_fault{NAME} each {count, p50, p99, max, total}, "
+            "longest_naked[]{seed, symbol, at_ms, ms, faults[]}, traces{SEED}}; a "
             "quantile of nothing is null."
         ),
     ),

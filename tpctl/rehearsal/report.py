@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from tpctl.rehearsal.stories import Broken, Tally, quantile
 from tpctl.views.machine import Json
 
+# Stretches without a stop that are told one by one.
+_LONGEST = 5
+
 
 def fields(total: Tally, broken: Sequence[Broken], *, days: str, seeds: str, faults: Sequence[str]) -> dict[str, Json]:
     """Return the figures as the `data` of `tpctl.rehearse/1`; a quantile of nothing is null."""
@@ -39,6 +42,10 @@ def fields(total: Tally, broken: Sequence[Broken], *, days: str, seeds: str, fau
         "first_stop_ms": _spread(total.first_ms),
         "naked_ms": _spread(total.naked_ms),
         "naked_ms_by_fault": {name: _spread(total.naked_by_fault[name]) for name in sorted(total.naked_by_fault)},
+        "longest_naked": [
+            {"seed": seed, "symbol": one.symbol, "at_ms": one.began, "ms": one.ms, "faults": list(one.faults)}
+            for seed, one in total.longest_naked(_LONGEST)
+        ],
         "traces": {str(seed): total.traces[seed] for seed in sorted(total.traces)},
     }
 
@@ -73,6 +80,10 @@ def lines(total: Tally, broken: Sequence[Broken], *, days: str, seeds: str, faul
         _row("first stop", total.first_ms, "from when a position appeared"),
         _row("naked time", total.naked_ms, "after that"),
         *(_row(f"  {name}", total.naked_by_fault[name], "") for name in sorted(total.naked_by_fault)),
+        *(
+            f"  seed {seed}: {one.symbol} {one.ms:,} ms ({', '.join(one.faults) or 'no fault'})"
+            for seed, one in total.longest_naked(_LONGEST)
+        ),
         "",
         f"violations     {len(total.broken)}",
     ]

@@ -17,7 +17,7 @@ from typing import Final
 
 from tpctl.exits.units import Millis
 from tpctl.rehearsal.loop import VirtualLoop, run
-from tpctl.rehearsal.witness import Violation
+from tpctl.rehearsal.witness import Naked, Violation
 from tpctl.rehearsal.world import CALM_END_MS, START_MS_UTC, Story, Told, World
 
 DAY_MS: Final = 86_400_000
@@ -106,7 +106,7 @@ class Tally:
     """What many stories came to.
 
     `first_ms` are the times to the first stop of a position found, `naked_ms` those without one that had one before,
-    `naked_by_fault` the latter by the faults at work.
+    `naked_by_fault` the latter by the faults at work, `naked` what those stretches were, each with its seed.
     """
 
     stories: int = 0
@@ -122,6 +122,7 @@ class Tally:
     first_ms: list[int] = field(default_factory=list)
     naked_ms: list[int] = field(default_factory=list)
     naked_by_fault: dict[str, list[int]] = field(default_factory=dict)
+    naked: list[tuple[int, Naked]] = field(default_factory=list)
     broken: list[tuple[int, Violation]] = field(default_factory=list)
     traces: dict[int, str] = field(default_factory=dict)
 
@@ -129,6 +130,10 @@ class Tally:
     def position_days(self) -> float:
         """The time positions were open, in days."""
         return self.position_ms / DAY_MS
+
+    def longest_naked(self, count: int) -> list[tuple[int, Naked]]:
+        """Return the longest stretches without a stop with their seeds, those that no fault explains first."""
+        return sorted(self.naked, key=lambda found: (bool(found[1].faults), -found[1].ms, found[0]))[:count]
 
     def add(self, told: Told) -> None:
         """Add one story."""
@@ -146,6 +151,7 @@ class Tally:
         for one in told.naked:
             (self.first_ms if one.first else self.naked_ms).append(one.ms)
             if not one.first:
+                self.naked.append((told.seed, one))
                 for name in one.faults or ("none",):
                     self.naked_by_fault.setdefault(name, []).append(one.ms)
         self.broken += [(told.seed, violation) for violation in told.violations]

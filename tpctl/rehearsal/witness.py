@@ -43,8 +43,8 @@ _MARKS_MS: Final = 15_000
 _TAKING_MS: Final = 90_000
 # A refused order is tried again for as long as this, after which the tool forgets the first try (exits.draft).
 _TRYING_MS: Final = 900_000
-# More orders and cancels in one minute than any story of a few positions needs.
-_MOST_ORDERS: Final = 200
+# More orders and cancels in one minute than the positions of one symbol need, however often they are refused.
+_MOST_ORDERS: Final = 67
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class _Life:
 class Witness:
     """Watches one story. `state` is set to what the living process believes, None while there is none."""
 
-    def __init__(self, venue: Venue, start: Millis, *, armed: bool, slow: bool) -> None:
+    def __init__(self, venue: Venue, start: Millis, *, symbols: int, armed: bool, slow: bool) -> None:
         self.venue = venue
         self.armed = armed
         self.state: State | None = None
@@ -124,7 +124,7 @@ class Witness:
         self._executing: dict[str, Millis] = {}
         self._weight: tuple[int, int] = (0, 0)
         self._told: set[str] = set()
-        self._recent: deque[Millis] = deque(maxlen=_MOST_ORDERS)
+        self._recent: deque[Millis] = deque(maxlen=_MOST_ORDERS * symbols)
         # What was last compared with the ledger, and whether the ledger has moved since.
         self._compared: State | None = None
         self._moved = True
@@ -163,8 +163,8 @@ class Witness:
         if client_id not in self.journalled:
             self.objection("I8", now, f"{method} {client_id} left before it was in the journal")
         self._recent.append(now)
-        if len(self._recent) == _MOST_ORDERS and now - self._recent[0] < 60_000:
-            self.objection("I22", now, f"{_MOST_ORDERS} orders and cancels within a minute")
+        if len(self._recent) == self._recent.maxlen and now - self._recent[0] < 60_000:
+            self.objection("I22", now, f"{len(self._recent)} orders and cancels within a minute")
         if method == "DELETE":
             self._see_cancel(now, client_id)
         else:

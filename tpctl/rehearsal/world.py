@@ -23,6 +23,7 @@ from tpctl.exits.size import is_dust
 from tpctl.exits.units import Millis, plain
 from tpctl.rehearsal.deaths import Death, Deaths
 from tpctl.rehearsal.excuses import (
+    JUMP_MS,
     KEEP_KEY_MS,
     OUTAGES,
     REFUSED_MS,
@@ -49,6 +50,8 @@ START_MS_UTC: Final = 1_767_571_200_000
 _DAY_MS: Final = 86_400_000
 # The story's end is without faults, so that what they left can be seen to end (I23).
 CALM_END_MS: Final = 900_000
+# A clock off by this much makes waits longer than they are meant to be.
+_CLOCK_MS: Final = 1_000
 # Positions are opened again this long after a symbol went flat, on average.
 _FLAT_MS: Final = 1_500_000.0
 # What a dead process still had to put away takes this long at most.
@@ -126,7 +129,9 @@ class World:
         self.gateway.observer = self
         self.walk = Walk(self._random("prices"), story.symbols, rules, START_MS_UTC, story.calm_ms, story.swing)
         slow = bool({"latency", "read-lag"} & story.faults.keys())
-        self.witness = Witness(self.venue, START_MS_UTC, armed=story.armed, slow=slow)
+        self.witness = Witness(
+            self.venue, START_MS_UTC, symbols=max(3, len(story.symbols)), armed=story.armed, slow=slow
+        )
         self.life: Life | None = None
         self.lives = 0
         self.over = False
@@ -149,6 +154,7 @@ class World:
         self._lose_state = False
         self._down: Excuse | None = None
         self._blind: Excuse | None = None
+        self._astray: Excuse | None = None
         self._gone: asyncio.Future[None] | None = None
         # The newest state in which nothing was under way.
         self._settled: State | None = None
@@ -244,6 +250,7 @@ class World:
             self.gateway.strike(link)
         self.gateway.age()
         self._see_blindness(now)
+        self._see_clock(now)
         for death in self.deaths.due(now):
             self._die(death)
         self._look()
@@ -386,6 +393,14 @@ class World:
             self._blind = self.witness.excuses.add("blind", now, UNSEEN_MS)
         # A socket that is open and silent cannot be told from one with nothing to say.
         self.witness.blind = not sees and not self.gateway.links.muted(at)
+
+    def _see_clock(self, now: Millis) -> None:
+        """Note whether the process knows the time; while it cannot ask, it does not find out."""
+        wrong = self.life is not None and not self.life.dead and abs(self.life.clock.now() - now) > _CLOCK_MS
+        if wrong and self._astray is None:
+            self._astray = self.witness.excuses.add("clock-jump", now, JUMP_MS + UNSEEN_MS, lasts=True)
+        elif not wrong and self._astray is not None:
+            self._astray.end, self._astray = now, None
 
     # the process's side
 
