@@ -344,7 +344,10 @@ class Witness:
         """
         window = _TAKING_MS if any(self.excuses.over(symbol, now - _TAKING_MS, now)) else _MARKS_MS
         earliest = (now if since is None else since) - window
-        return [price for at, price in self._marks.get(symbol, ()) if at >= earliest]
+        marks = self._marks.get(symbol, ())
+        # With the one that stood when the time began: in calm hours that is an old one.
+        stood = [price for at, price in marks if at < earliest][-1:]
+        return stood + [price for at, price in marks if at >= earliest]
 
     # what is durable
 
