@@ -4,7 +4,6 @@ A story that broke an invariant is shrunk to the fewest strikes that still break
 report.
 """
 
-import gc
 import os
 import tempfile
 from collections import Counter
@@ -41,16 +40,6 @@ def tell(story: Story) -> Told:
 
         outcome: Told = run(told(), loop)
         return outcome
-
-
-def _tell_uncollected(story: Story) -> Told:
-    """Tell one story with the garbage collector at rest: what one leaves in cycles is little, and goes with its end."""
-    gc.disable()
-    try:
-        return tell(story)
-    finally:
-        gc.enable()
-        gc.collect()
 
 
 def vary(story: Story) -> Story:
@@ -184,7 +173,7 @@ def rehearse(stories: Sequence[Story], jobs: int) -> Iterator[tuple[Story, Told]
             yield story, tell(story)
         return
     with ProcessPoolExecutor(max_workers=jobs) as pool:
-        waiting = {pool.submit(_tell_uncollected, story): story for story in stories}
+        waiting = {pool.submit(tell, story): story for story in stories}
         try:
             for done in as_completed(waiting):
                 yield waiting[done], done.result()
