@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
 from functools import cache
+from json.encoder import encode_basestring_ascii as _quoted
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -33,8 +34,6 @@ _KIND = "$kind"
 _DECIMAL = "$decimal"
 # Far beyond any price; keeps a damaged or absurd exponent from becoming megabytes of zeros.
 _MAX_DIGITS = 1000
-# One encoder for all: `json.dumps` makes a new one at every call with other than its own settings.
-_text_of = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _PLAIN = re.compile(r"-?[0-9]{1,1000}(\.[0-9]{1,1000})?")
 
 T = TypeVar("T")
@@ -56,9 +55,9 @@ class CodecError(ValueError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Form:
-    """How one type is written. `shapes` are the JSON shapes it takes, `kind` its name where it is a record."""
+    """How one type is written, as JSON text. `shapes` are the JSON shapes it takes, `kind` its name as a record."""
 
-    encode: Callable[[Any], Plain]
+    encode: Callable[[Any], str]
     decode: Callable[[Plain], Any]
     shapes: frozenset[str]
     accepts: Callable[[Any], bool]
@@ -70,9 +69,7 @@ def encode(value: object, hint: object = None) -> str:
 
     Raises `CodecError` where a field holds what its annotation does not allow, and `TypeError` for a type without form.
     """
-    form = _form(type(value) if hint is None else hint)
-    # ASCII with escapes: survives lone surrogates and zero characters in the exchange's texts.
-    return _text_of(form.encode(value))
+    return _form(type(value) if hint is None else hint).encode(value)
 
 
 def decode(text: str | bytes, hint: type[T]) -> T:
@@ -125,7 +122,7 @@ def _form(hint: Any) -> _Form:  # noqa: PLR0911 - one line per kind of type read
     raise TypeError(f"no stored form for {hint!r}")
 
 
-def _scalar(cls: type, encode: Callable[[Any], Plain], decode: Callable[[Plain], Any], shape: str) -> _Form:
+def _scalar(cls: type, encode: Callable[[Any], str], decode: Callable[[Plain], Any], shape: str) -> _Form:
     return _Form(encode, decode, frozenset({shape}), lambda value: type(value) is cls)
 
 
@@ -139,16 +136,26 @@ def _exactly(cls: type, name: str) -> Callable[[Plain], Any]:
     return check
 
 
-def _text_in(value: Any) -> str:
+def _constant(value: Any) -> str:
+    """Write what JSON has a word for."""
+    return "null" if value is None else "true" if value else "false"
+
+
+def _written_as(check: Callable[[Any], Any], write: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: write(check(value))
+
+
+def _text_out(value: Any) -> str:
     if not isinstance(value, str):
         raise CodecError(f"was {value!r:.60}, not text")
-    return str(value.value) if isinstance(value, Enum) else value
+    # ASCII with escapes: survives lone surrogates and zero characters in the exchange's texts.
+    return _quoted(str(value.value) if isinstance(value, Enum) else value)
 
 
 def _decimal_out(value: Any) -> str:
     if not isinstance(value, Decimal) or not value.is_finite() or abs(value.adjusted()) >= _MAX_DIGITS:
         raise CodecError(f"was {value!r:.60}, not a finite decimal")
-    return format(value, "f")
+    return f'"{value:f}"'
 
 
 def _decimal_in(value: Plain) -> Decimal:
@@ -158,21 +165,26 @@ def _decimal_in(value: Plain) -> Decimal:
 
 
 _SCALARS: dict[Any, _Form] = {
-    NoneType: _scalar(NoneType, _exactly(NoneType, "null"), _exactly(NoneType, "null"), "NoneType"),
-    bool: _scalar(bool, _exactly(bool, "true or false"), _exactly(bool, "true or false"), "bool"),
-    int: _scalar(int, _exactly(int, "an integer"), _exactly(int, "an integer"), "int"),
-    str: _Form(_text_in, _exactly(str, "text"), frozenset({"str"}), lambda value: isinstance(value, str)),
+    NoneType: _scalar(
+        NoneType, _written_as(_exactly(NoneType, "null"), _constant), _exactly(NoneType, "null"), "NoneType"
+    ),
+    bool: _scalar(
+        bool, _written_as(_exactly(bool, "true or false"), _constant), _exactly(bool, "true or false"), "bool"
+    ),
+    int: _scalar(int, _written_as(_exactly(int, "an integer"), str), _exactly(int, "an integer"), "int"),
+    str: _Form(_text_out, _exactly(str, "text"), frozenset({"str"}), lambda value: isinstance(value, str)),
     Decimal: _scalar(Decimal, _decimal_out, _decimal_in, "str"),
 }
 
 
 def _enum_form(cls: type[Enum]) -> _Form:
     by_value = {member.value: member for member in cls}
+    written = {member: json.dumps(member.value) for member in cls}
 
-    def encode(value: Any) -> Plain:
+    def encode(value: Any) -> str:
         if not isinstance(value, cls):
             raise CodecError(f"was {value!r:.60}, not a {cls.__name__}")
-        return value.value
+        return written[value]
 
     def decode(plain: Plain) -> Enum:
         # The type is compared too: to a dict, True and 1 are the same key.
@@ -196,7 +208,9 @@ def _literal_form(words: tuple[Any, ...]) -> _Form:
             raise CodecError(f"was {value!r:.60}, not one of {', '.join(words)}")
         return value
 
-    return _Form(check, check, frozenset({"str"}), lambda value: isinstance(value, str) and value in words)
+    return _Form(
+        _written_as(check, _quoted), check, frozenset({"str"}), lambda value: isinstance(value, str) and value in words
+    )
 
 
 def _each(convert: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
@@ -209,6 +223,10 @@ def _each(convert: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
     return result
 
 
+def _listed(parts: Iterable[str]) -> str:
+    return f"[{','.join(parts)}]"
+
+
 def _array(plain: Plain) -> list[Plain]:
     if not isinstance(plain, list):
         raise CodecError(f"was {plain!r:.60}, not an array")
@@ -219,10 +237,10 @@ def _tuple_form(arguments: tuple[Any, ...]) -> _Form:
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         item = _form(arguments[0])
 
-        def encode(value: Any) -> Plain:
+        def encode(value: Any) -> str:
             if not isinstance(value, tuple):
                 raise CodecError(f"was {value!r:.60}, not a tuple")
-            return _each(item.encode, value)
+            return _listed(_each(item.encode, value))
 
         return _Form(
             encode,
@@ -237,10 +255,10 @@ def _tuple_form(arguments: tuple[Any, ...]) -> _Form:
             raise CodecError(f"has {len(values)} items, not {len(items)}")
         return _each(lambda item: getattr(item[0], side)(item[1]), zip(items, values, strict=True))
 
-    def encode_fixed(value: Any) -> Plain:
+    def encode_fixed(value: Any) -> str:
         if not isinstance(value, tuple):
             raise CodecError(f"was {value!r:.60}, not a tuple")
-        return pair_up(value, "encode")
+        return _listed(pair_up(value, "encode"))
 
     return _Form(
         encode_fixed,
@@ -253,10 +271,10 @@ def _tuple_form(arguments: tuple[Any, ...]) -> _Form:
 def _frozenset_form(argument: Any) -> _Form:
     item = _form(argument)
 
-    def encode(value: Any) -> Plain:
+    def encode(value: Any) -> str:
         if not isinstance(value, frozenset):
             raise CodecError(f"was {value!r:.60}, not a frozenset")
-        return sorted(_each(item.encode, value), key=json.dumps)
+        return _listed(sorted(_each(item.encode, value)))
 
     return _Form(
         encode,
@@ -268,6 +286,7 @@ def _frozenset_form(argument: Any) -> _Form:
 
 def _mapping_form(key_hint: Any, value_hint: Any) -> _Form:
     key, item = _form(key_hint), _form(value_hint)
+    reserved = {_quoted(_KIND), _quoted(_DECIMAL)}
     if key.shapes != {"str"} or key_hint is Decimal:
         pairs = _tuple_form((tuple[key_hint, value_hint], Ellipsis))
         return _Form(
@@ -277,17 +296,17 @@ def _mapping_form(key_hint: Any, value_hint: Any) -> _Form:
             lambda value: isinstance(value, Mapping),
         )
 
-    def encode(value: Any) -> Plain:
-        plain = {}
+    def encode(value: Any) -> str:
+        parts = []
         for name, content in _mapping(value).items():
             text = key.encode(name)
-            if text in {_KIND, _DECIMAL}:
-                raise CodecError(f"has the reserved key {text!r}")
+            if text in reserved:
+                raise CodecError(f"has the reserved key {json.loads(text)!r}")
             try:
-                plain[text] = item.encode(content)
+                parts.append(f"{text}:{item.encode(content)}")
             except CodecError as error:
-                raise error.inside(f"[{text!r}]") from None
-        return plain
+                raise error.inside(f"[{json.loads(text)!r}]") from None
+        return f"{{{','.join(parts)}}}"
 
     def decode(plain: Plain) -> dict[Any, Any]:
         if not isinstance(plain, dict):
@@ -324,43 +343,45 @@ class _Record:
 
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls
-        self._fields: list[tuple[str, _Form, bool]] = []
+        # A field's name, the text before its value, its form, and whether it must be there.
+        self._fields: list[tuple[str, str, _Form, bool]] = []
         self._kept = Kept() if _never_changes(cls) else None
 
-    def _compiled(self) -> list[tuple[str, _Form, bool]]:
+    def _compiled(self) -> list[tuple[str, str, _Form, bool]]:
         if not self._fields:
             hints = get_type_hints(self._cls)
             for field in dataclasses.fields(self._cls):
                 required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-                self._fields.append((field.name, _form(hints[field.name]), required))
+                self._fields.append((field.name, f"{_quoted(field.name)}:", _form(hints[field.name]), required))
         return self._fields
 
-    def encode(self, value: Any) -> Plain:
+    def encode(self, value: Any) -> str:
         if type(value) is not self._cls:
             raise CodecError(f"was {value!r:.60}, not a {self._cls.__name__}")
         kept = self._kept
         if kept is None:
             return self._written(value)
-        plain = kept.find(value)
-        if plain is None:
-            plain = self._written(value)
-            kept.keep(value, plain)
-        return plain
+        text: str | None = kept.find(value)
+        if text is None:
+            text = self._written(value)
+            kept.keep(value, text)
+        return text
 
-    def _written(self, value: Any) -> Plain:
-        plain: dict[str, Plain] = {}
-        for name, form, _ in self._compiled():
-            try:
-                plain[name] = form.encode(getattr(value, name))
-            except CodecError as error:
-                raise error.inside(f".{name}") from None
-        return plain
+    def _written(self, value: Any) -> str:
+        parts: list[str] = []
+        name = ""
+        try:
+            for name, before, form, _ in self._compiled():
+                parts.append(before + form.encode(getattr(value, name)))
+        except CodecError as error:
+            raise error.inside(f".{name}") from None
+        return f"{{{','.join(parts)}}}"
 
     def decode(self, plain: Plain) -> Any:
         if not isinstance(plain, dict):
             raise CodecError(f"was {plain!r:.60}, not a {self._cls.__name__}")
         values: dict[str, Any] = {}
-        for name, form, required in self._compiled():
+        for name, _, form, required in self._compiled():
             if name in plain:
                 try:
                     values[name] = form.decode(plain[name])
@@ -397,8 +418,11 @@ def _record_form(cls: type[Any]) -> _Form:
 
 
 def _tagged(form: _Form) -> _Form:
-    def encode(value: Any) -> Plain:
-        return {_KIND: form.kind, **form.encode(value)}
+    head = f"{{{_quoted(_KIND)}:{_quoted(form.kind or '')}"
+
+    def encode(value: Any) -> str:
+        text = form.encode(value)
+        return f"{head}}}" if text == "{}" else f"{head},{text[1:]}"
 
     def decode(plain: Plain) -> Any:
         return form.decode({name: content for name, content in plain.items() if name != _KIND})
@@ -413,7 +437,10 @@ def _wrapped_decimal(form: _Form) -> _Form:
         return form.decode(plain[_DECIMAL])
 
     return dataclasses.replace(
-        form, encode=lambda value: {_DECIMAL: form.encode(value)}, decode=decode, shapes=frozenset({_DECIMAL})
+        form,
+        encode=lambda value: f"{{{_quoted(_DECIMAL)}:{form.encode(value)}}}",
+        decode=decode,
+        shapes=frozenset({_DECIMAL}),
     )
 
 
@@ -442,7 +469,7 @@ def _union_form(members: tuple[Any, ...]) -> _Form:
             if by_shape.setdefault(shape, form) is not form:
                 raise TypeError(f"nothing in the stored form tells the members of {members!r} apart")
 
-    def encode(value: Any) -> Plain:
+    def encode(value: Any) -> str:
         for form in forms:
             if form.accepts(value):
                 return form.encode(value)
