@@ -7,9 +7,9 @@ import pytest
 from stage import XRP_LONG, XRP_SHORT, Stage
 
 from tpctl.exits.episode import LegStatus, Phase
-from tpctl.exits.events import Filled, LeverageChanged, MarginChanged, ModeSeen, PositionSeen
+from tpctl.exits.events import Filled, LeverageChanged, MarginChanged, ModeSeen, PositionSeen, Tick
 from tpctl.exits.intents import CancelOrder, PlaceStop
-from tpctl.exits.model import MarginMode, NoteKind, Outcome
+from tpctl.exits.model import Fill, MarginMode, NoteKind, OrderSide, Outcome
 from tpctl.venue.venue import Terms
 
 D = Decimal
@@ -277,3 +277,18 @@ def test_vanished_target_of_a_leg_that_no_longer_fits_waits_for_the_size() -> No
     stage.wait(5_000)
     assert sum(quantity for _, quantity in stage.targets()) == 80
     assert not stage.venue.rejected
+
+
+def test_executions_after_a_turn_keep_no_life_from_ending() -> None:
+    """A thin book turns a position piece by piece: what comes after zero opens the other side, and closes nothing."""
+    stage = guarded()
+    stage.distort = lambda events: []
+    stage.act(lambda venue: venue.close_position("XRPUSDT", "LONG"))
+    stage.hear(PositionSeen(stage.now, XRP_LONG, D(0), D(0)))
+    for number in range(4):
+        stage.now += 1_000
+        late = Fill("XRPUSDT", 900_000 + number, "77", "web_77", OrderSide.SELL, None, D(10), D("2.5"),
+                    D("0.01"), "USDT", D(0), maker=False, at=stage.now)  # fmt: skip
+        stage.hear(Filled(stage.now, late), Tick(stage.now))
+    assert stage.flat()
+    assert not [note for note in stage.told(NoteKind.EXTERNAL) if note.data.get("client_id") == "web_77"]

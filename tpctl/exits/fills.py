@@ -74,6 +74,9 @@ def see_fill(draft: Draft, fill: Fill) -> None:
         _book_own(draft, own, fill)
     elif _venue_act(fill) is not None:
         _book_foreign(draft, fill)
+    elif episode.stated == 0 and fill.at > episode.position_at:
+        # There was nothing left to close: it opens or grows what came after this position.
+        return
     else:
         since = draft.now if episode.unclaimed_since is None else episode.unclaimed_since
         draft.set(unclaimed=(*episode.unclaimed, fill), unclaimed_since=since)
@@ -126,6 +129,8 @@ def _book_foreign(draft: Draft, fill: Fill) -> None:
     if fill.at >= episode.accounted_at and fill.quantity > episode.accounted:
         # It turned the position round: only the first part of it closed this one.
         fill = replace(fill, quantity=episode.accounted)
+    if not fill.quantity:
+        return
     _book_money(draft, fill)
     episode = draft.episode
     spent = fill.quantity * fill.price

@@ -8,7 +8,6 @@ Invariants: I1 (a stop first), I2 (quantities within the position), I5 (new befo
 (nothing is asked twice while an answer is unknown), I11 (no orphans), I12 (foreign orders are only looked at).
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 
 from tpctl.exits.allocate import slices
@@ -267,18 +266,20 @@ def _working(order: OwnOrder, now: Millis) -> bool:
 
 def _missing(wanted: tuple[Quantity, ...], orders: list[OwnOrder]) -> list[Quantity]:
     """Return the wanted quantities that no order stands for."""
-    left = Counter(wanted)
-    left.subtract(order.quantity for order in orders if order.quantity is not None)
-    return [quantity for quantity, count in left.items() for _ in range(count)]
+    left = list(wanted)
+    for order in orders:
+        if order.quantity in left:
+            left.remove(order.quantity)
+    return left
 
 
 def _cover(wanted: tuple[Quantity, ...], orders: list[OwnOrder]) -> set[str]:
     """Return the ids of the orders that stand for the wanted quantities, the newest first."""
-    left = Counter(wanted)
+    left = list(wanted)
     kept: set[str] = set()
     for order in reversed(orders):
-        if order.quantity is not None and left[order.quantity] > 0:
-            left[order.quantity] -= 1
+        if order.quantity in left:
+            left.remove(order.quantity)
             kept.add(order.client_id)
     return kept
 
