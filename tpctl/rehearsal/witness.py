@@ -41,6 +41,8 @@ _BAN_NEWS_MS: Final = 6_000
 # What the mark reached leads to an order within this, or within the longer where faults strike it.
 _MARKS_MS: Final = 15_000
 _TAKING_MS: Final = 90_000
+# What happened so long before a stop was gone may have led to it.
+_CAUSE_MS: Final = 5_000
 # A refused order is tried again for as long as this, after which the tool forgets the first try (exits.draft).
 _TRYING_MS: Final = 900_000
 # More orders and cancels in one minute than the positions of one symbol need, however often they are refused.
@@ -481,7 +483,7 @@ class Witness:
         condition = self.conditions.pop(("I1", str(key)), None)
         if condition is None or now == condition.since:
             return
-        names = tuple(sorted({one.name for one in self.excuses.over(key.symbol, condition.since, now)}))
+        names = tuple(sorted({one.name for one in self.excuses.over(key.symbol, condition.since - _CAUSE_MS, now)}))
         first = "found" in condition.text
         self.naked.append(Naked(key.symbol, condition.since, now - condition.since, first, names))
 

@@ -321,6 +321,8 @@ class World:
                 continue
             self._positions += 1
             self._held.add(symbol)
+            # Stretches nothing; a stop of the last life that goes in the same moment is told under its name.
+            self.witness.excuses.add("hand-open", now, 0, symbol=symbol, end=now)
             if self._hand.random() < 0.3:
                 self._place_foreign(symbol, side)
 
