@@ -1,10 +1,12 @@
 """Prints what lies between a tick and an order: frame received to order bytes handed to the socket.
 
 Run: python -m benchmarks.bench_tick_to_order [ORDERS]. One account with 100 managed positions in a market of 600
-streamed symbols; take-profits are triggered by the loop, so that every sample is one frame of 600 marks that makes one
-position close a leg. Everything is what `watch` runs: the decoder, the reducer, the journal on disk (synchronous), the
-guard and python-binance down to the transport's write. Only the exchange is near: orders go to a socket of this machine
-that answers nothing of worth, and the twin's core in this process says what became of them.
+streamed symbols; take-profits are triggered by the loop, so that every sample is one frame of 600 marks that makes
+one position close a leg. As on an account, the last thing the process did before is a frame that led to nothing; what
+the near exchange does with the market comes before both. Everything is what `watch` runs: the decoder, the reducer,
+the journal on disk (synchronous), the guard and python-binance down to the transport's write. Only the exchange is
+near: orders go to a socket of this machine that answers nothing of worth, and the twin's core in this process says
+what became of them.
 
 The client library's own cost, from the call to the write, is shown apart. Aims on an idle machine: 0.5 ms p50 and 2 ms
 p99 without it. After that: CPU of the whole process for a second of the stream, and how memory grows.
@@ -58,6 +60,8 @@ from tpctl.venue.venue import Venue
 SYMBOLS, POSITIONS = 600, 100
 _ORDER_PATHS = ("algoOrder", "order")
 _PLENTY = 10**9
+# Between a frame that leads to nothing and the one that is measured.
+_APART_S = 0.1
 
 
 def main() -> None:
@@ -312,10 +316,18 @@ class Bench:
         quotes = tuple(Quote(symbol, price, price) for symbol, price in self.prices.items())
         self.venue.step(MarketStep(at, quotes))
 
+    def frame(self) -> bytes:
+        """Return the frame of the market as it is."""
+        return _frame(self.prices, time.time_ns() // 1_000_000)
+
+    def step_to_frame(self) -> bytes:
+        """Let the market step on; return its frame, which nobody has seen yet."""
+        self._step()
+        return _frame(self.prices, time.time_ns() // 1_000_000 + 1)
+
     def tick(self) -> None:
         """Let the market step on, and its frame reach the stream."""
-        self._step()
-        self.market.put(_frame(self.prices, time.time_ns() // 1_000_000))
+        self.market.put(self.step_to_frame())
 
     def tell(self) -> None:
         """Let the account's events reach their stream."""
@@ -394,10 +406,14 @@ async def _orders(bench: Bench, count: int) -> list[Sample]:
         ready = bench.guarded
         if not ready:
             break
+        quiet = bench.frame()
         bench.cross(ready[number % len(ready)].key)
+        loud = bench.step_to_frame()
+        bench.market.put(quiet)
+        await asyncio.sleep(_APART_S)
         bench.marks.sent.clear()
         bench.marks.submitted = 0.0
-        bench.tick()
+        bench.market.put(loud)
         async with asyncio.timeout(10):
             await bench.marks.sent.wait()
             written, submitted, received = bench.marks.written, bench.marks.submitted, bench.marks.received
