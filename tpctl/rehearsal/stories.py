@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -174,16 +173,18 @@ def rehearse(stories: Sequence[Story], jobs: int) -> Iterator[tuple[Story, Told]
         for story in stories:
             yield story, tell(story)
         return
-    # New processes now and then: one that has told hundreds of stories is a fifth slower than it was.
-    fresh = get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh, max_tasks_per_child=_STORIES_OF_A_PROCESS) as pool:
-        waiting = {pool.submit(tell, story): story for story in stories}
-        try:
-            for done in as_completed(waiting):
-                yield waiting[done], done.result()
-        finally:
-            for one in waiting:
-                one.cancel()
+    # New processes now and then: one that has told many stories is slower than it was. Asking the pool to renew them
+    # waits for ever on Python 3.11.
+    size = jobs * _STORIES_OF_A_PROCESS
+    for begin in range(0, len(stories), size):
+        with ProcessPoolExecutor(jobs) as pool:
+            waiting = {pool.submit(tell, story): story for story in stories[begin : begin + size]}
+            try:
+                for done in as_completed(waiting):
+                    yield waiting[done], done.result()
+            finally:
+                for one in waiting:
+                    one.cancel()
 
 
 def tally(told: Iterable[Told], seen: Callable[[Tally], None] = lambda _: None) -> Tally:
