@@ -45,7 +45,7 @@ QUESTIONS = {
     "metrics --heatmap hour": ["--heatmap", "hour"],
     "metrics --json": ["--json"],
     "metrics --check -q": ["--check", "-q"],
-    "metrics --trend (walks the rows)": ["--trend"],
+    "metrics --trend": ["--trend"],
     "metrics --by hour,leg (walks the rows)": ["--by", "hour,leg"],
     "metrics --compare static dynamic (walks the rows)": ["--compare", "static", "dynamic"],
 }
