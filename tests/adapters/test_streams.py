@@ -520,7 +520,7 @@ def test_a_key_the_exchange_forgot_is_replaced_and_a_failed_extension_tried_agai
             ]
             await world.run_for(KEEP_KEY_S)
             assert len(reading.keys.kept) == 1
-            await world.run_for(60)
+            await world.run_for(15)
             return reading.keys.kept, reading.keys.given, kinds(await reading.batch())
 
     kept, given_keys, batch = play(scenario)
