@@ -41,7 +41,7 @@ def fields(total: Tally, broken: Sequence[Broken], *, days: str, seeds: str, fau
         ],
         "first_stop_ms": _spread(total.first_ms),
         "naked_ms": _spread(total.naked_ms),
-        "naked_ms_by_fault": {name: _spread(total.naked_by_fault[name]) for name in sorted(total.naked_by_fault)},
+        "naked_ms_by_fault": {name: _spread(values) for name, values in sorted(total.naked_by_fault.items())},
         "longest_naked": [
             {"seed": seed, "symbol": one.symbol, "at_ms": one.began, "ms": one.ms, "faults": list(one.faults)}
             for seed, one in total.longest_naked(_LONGEST)
@@ -79,7 +79,7 @@ def lines(total: Tally, broken: Sequence[Broken], *, days: str, seeds: str, faul
         "",
         _row("first stop", total.first_ms, "from when a position appeared"),
         _row("naked time", total.naked_ms, "after that"),
-        *(_row(f"  {name}", total.naked_by_fault[name], "") for name in sorted(total.naked_by_fault)),
+        *(_row(f"  {name}", values, "") for name, values in sorted(total.naked_by_fault.items())),
         *(
             f"  seed {seed}: {one.symbol} {one.ms:,} ms ({', '.join(one.faults) or 'no fault'})"
             for seed, one in total.longest_naked(_LONGEST)

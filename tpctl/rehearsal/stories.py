@@ -106,8 +106,8 @@ def shrink(story: Story, told: Told) -> Broken:
 class Tally:
     """What many stories came to.
 
-    `first_ms` are the times to the first stop of a position found, `naked_ms` those without one that had one before,
-    `naked_by_fault` the latter by the faults at work, `naked` what those stretches were, each with its seed.
+    `first_ms` are the times to the first stop of a position found, `naked` the stretches without one of those that had
+    one before, each with its seed.
     """
 
     stories: int = 0
@@ -121,8 +121,6 @@ class Tally:
     peak_weight: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     first_ms: list[int] = field(default_factory=list)
-    naked_ms: list[int] = field(default_factory=list)
-    naked_by_fault: dict[str, list[int]] = field(default_factory=dict)
     naked: list[tuple[int, Naked]] = field(default_factory=list)
     broken: list[tuple[int, Violation]] = field(default_factory=list)
     traces: dict[int, str] = field(default_factory=dict)
@@ -131,6 +129,20 @@ class Tally:
     def position_days(self) -> float:
         """The time positions were open, in days."""
         return self.position_ms / DAY_MS
+
+    @property
+    def naked_ms(self) -> list[int]:
+        """How long positions were without a stop after their first."""
+        return [one.ms for _, one in self.naked]
+
+    @property
+    def naked_by_fault(self) -> dict[str, list[int]]:
+        """The same by the faults at work; what none explains is under `none`."""
+        found: dict[str, list[int]] = {}
+        for _, one in self.naked:
+            for name in one.faults or ("none",):
+                found.setdefault(name, []).append(one.ms)
+        return found
 
     def longest_naked(self, count: int) -> list[tuple[int, Naked]]:
         """Return the longest stretches without a stop with their seeds, those that no fault explains first."""
@@ -150,11 +162,10 @@ class Tally:
         self.faults.update(one.name for one in told.strikes)
         self.faults.update(one.name for one in told.deaths)
         for one in told.naked:
-            (self.first_ms if one.first else self.naked_ms).append(one.ms)
-            if not one.first:
+            if one.first:
+                self.first_ms.append(one.ms)
+            else:
                 self.naked.append((told.seed, one))
-                for name in one.faults or ("none",):
-                    self.naked_by_fault.setdefault(name, []).append(one.ms)
         self.broken += [(told.seed, violation) for violation in told.violations]
         self.traces[told.seed] = told.trace
 
