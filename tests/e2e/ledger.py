@@ -4,11 +4,14 @@ import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from binance import AsyncClient
+from processes import PATIENCE_S
+from websockets.sync.client import connect
 
 from tpctl.exits.ids import ClientId, Role, is_ours, parse_client_id
 
@@ -88,6 +91,18 @@ async def _read(url: str) -> Ledger:
         )
     finally:
         await client.close_connection()
+
+
+@contextmanager
+def nobodys_market(url: str) -> Iterator[None]:
+    """Keep the market of the twin at `url` from moving by itself where the watch that drives it ends.
+
+    Else a fast market fills take-profits between the end of the watch and the look at the books.
+    """
+    with connect(url.replace("http", "ws", 1) + "/twin/v1/pace") as pace:
+        pace.send('{"op": "sync"}')
+        pace.recv(PATIENCE_S)
+        yield
 
 
 def check_books(ledger: Ledger) -> None:

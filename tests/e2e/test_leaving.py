@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledger import check_books, read_ledger
+from ledger import check_books, nobodys_market, read_ledger
 from processes import PATIENCE_S, Process, environment, of, served_twin, watch, watch_args
 
 from tpctl.exits.errors import ExitCode
@@ -20,15 +20,15 @@ TWIN = ("--speed", "60", "--seed", "4")
 def test_a_signal_ends_the_watch_and_leaves_the_stops(
     home: Path, state: Path, name: str, code: ExitCode, reason: str
 ) -> None:
-    with served_twin(home, *TWIN) as url:
-        with Process(watch_args("--venue", url, state=state), home) as process:
-            placed = 0
-            while placed < 20:  # four positions: backstop, stop and three take-profits each
-                assert process.until(lambda event: event["type"] == "accepted") is not None
-                placed += 1
+    with served_twin(home, *TWIN) as url, Process(watch_args("--venue", url, state=state), home) as process:
+        placed = 0
+        while placed < 20:  # four positions: backstop, stop and three take-profits each
+            assert process.until(lambda event: event["type"] == "accepted") is not None
+            placed += 1
+        with nobodys_market(url):
             getattr(process, name)()
             done = process.finish()
-        ledger = read_ledger(url)
+            ledger = read_ledger(url)
 
     assert (done.code, done.err) == (code, "")
     last = done.events[-1]
