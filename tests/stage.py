@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from tpctl.adapters.binance_map.account import position_mode, positions
-from tpctl.adapters.binance_map.orders import algo_order, algo_orders, fills, regular_order, regular_orders
+from tpctl.adapters.binance_map.orders import AlgoList, algo_order, fills, regular_order, regular_orders
 from tpctl.adapters.binance_map.params import Operation, find_params, wire_order
 from tpctl.adapters.binance_map.streams import FrameDecoder
 from tpctl.adapters.codec import decode, encode
@@ -330,7 +330,7 @@ class Stage:
             self.now,
             position_mode(self.venue.account_config({})),
             held,
-            regular_orders(self.venue.open_orders({})) + algo_orders(self.venue.open_algo_orders({})),
+            regular_orders(self.venue.open_orders({})) + AlgoList().orders(self.venue.open_algo_orders({}), whole=True),
         )
 
     def _look_up(self, intent: LookUp) -> OrderLookedUp:

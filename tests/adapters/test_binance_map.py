@@ -138,7 +138,7 @@ def test_an_algo_acknowledgement_is_read():
 
 def test_list_rows_printed_as_floats_are_read_exactly():
     listed = {"quantity": "7.0E-4", "triggerPrice": "74457.1", "price": "0.0", "actualQty": "0.0"}
-    [order] = orders.algo_orders([ALGO_ACK | listed])
+    [order] = orders.AlgoList().orders([ALGO_ACK | listed], whole=True)
 
     assert order == orders.algo_order(ALGO_ACK)
 
@@ -161,9 +161,23 @@ def test_a_triggered_order_names_its_child_and_finished_is_not_filled():
 
 def test_documented_list_rows_are_read_and_execution_algorithms_left_out(shared_data):
     listed = documented(shared_data, "open_algo_orders")
-    [order] = orders.algo_orders([*listed, {"algoType": "TWAP", "algoId": 1}])
+    [order] = orders.AlgoList().orders([*listed, {"algoType": "TWAP", "algoId": 1}], whole=True)
 
     assert (order.client_id, order.kind, order.closes) == ("test-algo-order-1", OrderKind.STOP_MARKET, SHORT)
+
+
+def test_a_listed_row_is_read_again_only_where_it_says_something_else():
+    """In a list of one symbol what is not there is of the others, and stays known."""
+    other = ALGO_ACK | {"algoId": 7, "clientAlgoId": "tpctl-2"}
+    listed = orders.AlgoList()
+    first, second = listed.orders([dict(ALGO_ACK), dict(other)], whole=True)
+    [again] = listed.orders([dict(ALGO_ACK)], whole=False)
+    moved, same = listed.orders([ALGO_ACK | {"triggerPrice": "75000.0"}, dict(other)], whole=True)
+
+    assert again is first
+    assert same is second
+    assert (first.trigger, moved.trigger) == (D("74457.10"), D("75000.0"))
+    assert listed.orders([], whole=True) == ()
 
 
 def test_a_type_we_do_not_know_is_shown_but_never_protection():
@@ -197,7 +211,7 @@ def test_a_damaged_order_is_refused(damage):
 @pytest.mark.parametrize("payload", [None, {}, "orders", [1], [{}]])
 def test_what_is_no_list_of_orders_is_never_an_empty_list(payload):
     with pytest.raises(Malformed):
-        orders.algo_orders(payload)
+        orders.AlgoList().orders(payload, whole=True)
     with pytest.raises(Malformed):
         orders.regular_orders(payload)
 

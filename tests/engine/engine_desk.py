@@ -91,7 +91,9 @@ class DeskExchange:
 
     async def open_orders(self, symbol: str | None = None) -> tuple[LiveOrder, ...]:
         self._read("open_orders")
-        return orders.algo_orders(self.venue.open_algo_orders({})) + orders.regular_orders(self.venue.open_orders({}))
+        return orders.AlgoList().orders(self.venue.open_algo_orders({}), whole=True) + orders.regular_orders(
+            self.venue.open_orders({})
+        )
 
     async def find_order(self, symbol: str, client_id: str, book: Book) -> LiveOrder | None:
         self._read("find_order")

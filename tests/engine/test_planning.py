@@ -9,7 +9,7 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from tpctl.adapters.binance_map.account import positions
-from tpctl.adapters.binance_map.orders import algo_orders, regular_orders
+from tpctl.adapters.binance_map.orders import AlgoList, regular_orders
 from tpctl.adapters.rules import parse_brackets, parse_instruments
 from tpctl.engine.plan_request import Given, bare_context, hypothetical_request, position_request
 from tpctl.engine.planning import Situation, compose
@@ -453,7 +453,7 @@ def _plan_on(venue: Venue, position: Position, story: dict[str, Any]) -> PlanShe
         confidence=story["confidence"],
     )
     request = position_request(position, INSTRUMENTS[story["symbol"]], known, Given(policy=story["policy"]))
-    live = regular_orders(venue.open_orders({})) + algo_orders(venue.open_algo_orders({}))
+    live = regular_orders(venue.open_orders({})) + AlgoList().orders(venue.open_algo_orders({}), whole=True)
     situation = Situation(
         "test",
         mode=PositionMode.HEDGE if story["hedge"] else PositionMode.ONE_WAY,

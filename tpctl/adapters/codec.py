@@ -25,6 +25,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from json.encoder import encode_basestring_ascii as _quoted
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -136,20 +137,31 @@ def _exactly(cls: type, name: str) -> Callable[[Plain], Any]:
     return check
 
 
-def _constant(value: Any) -> str:
-    """Write what JSON has a word for."""
-    return "null" if value is None else "true" if value else "false"
+def _null_out(value: Any) -> str:
+    if value is not None:
+        raise CodecError(f"was {value!r:.60}, not null")
+    return "null"
 
 
-def _written_as(check: Callable[[Any], Any], write: Callable[[Any], str]) -> Callable[[Any], str]:
-    return lambda value: write(check(value))
+def _flag_out(value: Any) -> str:
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    raise CodecError(f"was {value!r:.60}, not true or false")
+
+
+def _whole_out(value: Any) -> str:
+    if type(value) is not int:
+        raise CodecError(f"was {value!r:.60}, not an integer")
+    return str(value)
 
 
 def _text_out(value: Any) -> str:
     if not isinstance(value, str):
         raise CodecError(f"was {value!r:.60}, not text")
     # ASCII with escapes: survives lone surrogates and zero characters in the exchange's texts.
-    return _quoted(str(value.value) if isinstance(value, Enum) else value)
+    return _quoted(str(value.value) if type(value) is not str and isinstance(value, Enum) else value)
 
 
 def _decimal_out(value: Any) -> str:
@@ -165,13 +177,9 @@ def _decimal_in(value: Plain) -> Decimal:
 
 
 _SCALARS: dict[Any, _Form] = {
-    NoneType: _scalar(
-        NoneType, _written_as(_exactly(NoneType, "null"), _constant), _exactly(NoneType, "null"), "NoneType"
-    ),
-    bool: _scalar(
-        bool, _written_as(_exactly(bool, "true or false"), _constant), _exactly(bool, "true or false"), "bool"
-    ),
-    int: _scalar(int, _written_as(_exactly(int, "an integer"), str), _exactly(int, "an integer"), "int"),
+    NoneType: _scalar(NoneType, _null_out, _exactly(NoneType, "null"), "NoneType"),
+    bool: _scalar(bool, _flag_out, _exactly(bool, "true or false"), "bool"),
+    int: _scalar(int, _whole_out, _exactly(int, "an integer"), "int"),
     str: _Form(_text_out, _exactly(str, "text"), frozenset({"str"}), lambda value: isinstance(value, str)),
     Decimal: _scalar(Decimal, _decimal_out, _decimal_in, "str"),
 }
@@ -209,7 +217,10 @@ def _literal_form(words: tuple[Any, ...]) -> _Form:
         return value
 
     return _Form(
-        _written_as(check, _quoted), check, frozenset({"str"}), lambda value: isinstance(value, str) and value in words
+        lambda value: _quoted(check(value)),
+        check,
+        frozenset({"str"}),
+        lambda value: isinstance(value, str) and value in words,
     )
 
 
@@ -343,16 +354,25 @@ class _Record:
 
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls
-        # A field's name, the text before its value, its form, and whether it must be there.
-        self._fields: list[tuple[str, str, _Form, bool]] = []
+        # A field's name, its form, and whether it must be there.
+        self._fields: list[tuple[str, _Form, bool]] = []
+        # The text before a field's value, and what writes the value.
+        self._writers: list[tuple[str, Callable[[Any], str]]] = []
+        self._values: Callable[[Any], tuple[Any, ...]] = lambda _: ()
         self._kept = Kept() if _never_changes(cls) else None
 
-    def _compiled(self) -> list[tuple[str, str, _Form, bool]]:
+    def _compiled(self) -> list[tuple[str, _Form, bool]]:
         if not self._fields:
             hints = get_type_hints(self._cls)
             for field in dataclasses.fields(self._cls):
                 required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-                self._fields.append((field.name, f"{_quoted(field.name)}:", _form(hints[field.name]), required))
+                self._fields.append((field.name, _form(hints[field.name]), required))
+            self._writers = [(f"{_quoted(name)}:", form.encode) for name, form, _ in self._fields]
+            names = [name for name, _, _ in self._fields]
+            # Of one name an attrgetter returns the value itself.
+            self._values = (
+                attrgetter(*names) if len(names) > 1 else lambda value: (*(getattr(value, n) for n in names),)
+            )
         return self._fields
 
     def encode(self, value: Any) -> str:
@@ -368,20 +388,20 @@ class _Record:
         return text
 
     def _written(self, value: Any) -> str:
+        fields = self._compiled()
         parts: list[str] = []
-        name = ""
         try:
-            for name, before, form, _ in self._compiled():
-                parts.append(before + form.encode(getattr(value, name)))
+            for (before, write), content in zip(self._writers, self._values(value), strict=True):
+                parts.append(before + write(content))
         except CodecError as error:
-            raise error.inside(f".{name}") from None
+            raise error.inside(f".{fields[len(parts)][0]}") from None
         return f"{{{','.join(parts)}}}"
 
     def decode(self, plain: Plain) -> Any:
         if not isinstance(plain, dict):
             raise CodecError(f"was {plain!r:.60}, not a {self._cls.__name__}")
         values: dict[str, Any] = {}
-        for name, _, form, required in self._compiled():
+        for name, form, required in self._compiled():
             if name in plain:
                 try:
                     values[name] = form.decode(plain[name])
@@ -469,8 +489,14 @@ def _union_form(members: tuple[Any, ...]) -> _Form:
             if by_shape.setdefault(shape, form) is not form:
                 raise TypeError(f"nothing in the stored form tells the members of {members!r} apart")
 
+    nullable = NoneType in members
+    others = [form for form in forms if form is not _SCALARS[NoneType]]
+
     def encode(value: Any) -> str:
-        for form in forms:
+        # What is mostly None comes first: a position has thirty such fields.
+        if value is None and nullable:
+            return "null"
+        for form in others:
             if form.accepts(value):
                 return form.encode(value)
         raise CodecError(f"was {value!r:.60}, not one of {', '.join(str(member) for member in members)}")

@@ -4,11 +4,9 @@ Records only, with the questions that can be asked of them. `decide` is the only
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from operator import attrgetter
-from typing import Any
 
 from tpctl.exits.experiment import NO_EXPERIMENT, Experiment
 from tpctl.exits.ids import Role
@@ -286,22 +284,6 @@ class Episode:
     def average_exit(self) -> Price | None:
         """The average price of everything that was closed, by anybody."""
         return self.exit_spent / self.exit_quantity if self.exit_quantity else None
-
-
-_NAMES = tuple(each.name for each in fields(Episode))
-_PLACES = {name: place for place, name in enumerate(_NAMES)}
-_values = attrgetter(*_NAMES)
-
-
-def changed(episode: Episode, changes: Mapping[str, object]) -> Episode:
-    """Return the episode with some fields changed; raises `KeyError` for a field there is not.
-
-    What `dataclasses.replace` does at half its cost: every event changes episodes, most of them several times.
-    """
-    values: list[Any] = list(_values(episode))
-    for name, value in changes.items():
-        values[_PLACES[name]] = value
-    return Episode(*values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,10 +103,11 @@ class Gateway:
         there = self._rng.uniform(*_JOURNEY_S) + fate.delay_ms / 1000
         # Once on its way it arrives, whatever becomes of the process.
         self._loop.call_later(there, self._arrive, answer, fate, request)
+        patience = self._loop.call_later(_READ_TIMEOUT_S, _give_up, answer)
         try:
-            async with asyncio.timeout(_READ_TIMEOUT_S):
-                return await answer
+            return await answer
         finally:
+            patience.cancel()
             if sender.dead:
                 raise asyncio.CancelledError
 
@@ -236,6 +237,11 @@ def _deliver(connections: Iterable[Any], delivery: Delivery) -> None:
 def _settle(answer: "asyncio.Future[Any]", value: object) -> None:
     if not answer.done():
         answer.set_result(value)
+
+
+def _give_up(answer: "asyncio.Future[Any]") -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 def _fail(answer: "asyncio.Future[Any]") -> None:

@@ -10,6 +10,7 @@ a method nor a session that would carry one), I22 (every call is counted in its 
 import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from tpctl.adapters.binance.budget import Budget, Lane
@@ -68,6 +69,7 @@ class BinanceReader:
         self.endpoints = endpoints
         self.budget = budget or Budget(clock)
         self._clock = clock
+        self._algo_list = orders.AlgoList()
         self._wire = Wire(
             endpoints,
             clock,
@@ -110,7 +112,8 @@ class BinanceReader:
         weight = 1 if symbol else 40
         what = "the conditional orders"
         payload = await self._account(lambda client: client.futures_get_open_algo_orders(**params), what, weight)
-        algo: tuple[LiveOrder, ...] = self._wire.parsed(what, orders.algo_orders, payload)
+        parse = partial(self._algo_list.orders, whole=symbol is None)
+        algo: tuple[LiveOrder, ...] = self._wire.parsed(what, parse, payload)
         what = "the open orders"
         payload = await self._account(lambda client: client.futures_get_open_orders(**params), what, weight)
         regular: tuple[LiveOrder, ...] = self._wire.parsed(what, orders.regular_orders, payload)

@@ -104,13 +104,29 @@ def regular_orders(payload: object) -> tuple[LiveOrder, ...]:
     return tuple(regular_order(item) for item in rows(payload, "openOrders"))
 
 
-def algo_orders(payload: object) -> tuple[LiveOrder, ...]:
-    """Return the conditional orders of an openAlgoOrders answer; raises `Malformed`.
+class AlgoList:
+    """Reads the openAlgoOrders answers of one account. A row that says what it said last time is not read again.
 
-    Execution algorithms (VP, TWAP) share the list but are no conditional orders; they are left out.
+    Hundreds of conditional orders are listed twice a minute, and hardly one of them has changed since.
     """
-    listed = rows(payload, "openAlgoOrders")
-    return tuple(algo_order(item) for item in listed if item.get("algoType", "CONDITIONAL") == "CONDITIONAL")
+
+    def __init__(self) -> None:
+        self._known: dict[object, tuple[Row, LiveOrder]] = {}
+
+    def orders(self, payload: object, *, whole: bool) -> tuple[LiveOrder, ...]:
+        """Return the conditional orders of an answer, which lists those of all symbols or not; raises `Malformed`.
+
+        Execution algorithms (VP, TWAP) share the list but are no conditional orders; they are left out.
+        """
+        found: dict[object, tuple[Row, LiveOrder]] = {}
+        for item in rows(payload, "openAlgoOrders"):
+            if item.get("algoType", "CONDITIONAL") != "CONDITIONAL":
+                continue
+            name = str(item.get("algoId"))
+            known = self._known.get(name)
+            found[name] = known if known is not None and known[0] == item else (item, algo_order(item))
+        self._known = found if whole else self._known | found
+        return tuple(order for _, order in found.values())
 
 
 def cancelled_algo(payload: object) -> None:
