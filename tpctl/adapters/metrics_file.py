@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -59,6 +60,8 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # What this publisher wrote last, as bytes and as records: what is still there need not be read.
+        self._written: tuple[bytes, Mapping[str, Record]] | None = None
 
     def read(self) -> dict[str, Record] | None:
         """Return the records by key, or None where there is no file.
@@ -78,13 +81,21 @@ class MetricsFile:
         """
         with acquire(self.path.with_name(f"{self.path.name}.lock"), f"metrics file {str(self.path)!r}", _PATIENCE_MS):
             present = read_file(self.path)
-            before = {} if present is None else self._parse(present)
-            found = records()
+            before = self._known(present)
+            found = dict(records())
             self._refuse_loss(before, found)
             data = render_records(found).encode()
             if data != present:
                 write_atomic(self.path, data)
+            self._written = data, found
         return found
+
+    def _known(self, present: bytes | None) -> Mapping[str, Record]:
+        if present is None:
+            return {}
+        if self._written is not None and present == self._written[0]:
+            return self._written[1]
+        return self._parse(present)
 
     def _refuse_loss(self, before: Mapping[str, Record], after: Mapping[str, Record]) -> None:
         for key, record in before.items():
@@ -159,9 +170,14 @@ def _render_record(record: Record) -> dict[str, str]:
     return values
 
 
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Record)
+
+
 def _parse_record(row: dict[str, Any]) -> Record:
     values: dict[str, Any] = {}
-    for name, hint in get_type_hints(Record).items():
+    for name, hint in _hints().items():
         if name not in row:
             raise ValueError(f"it lacks {name!r}")
         value = row[name]

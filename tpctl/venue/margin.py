@@ -113,8 +113,8 @@ def liquidation_price(core: Core, holding: Holding) -> Price | None:
 def meeting_price(rules: SymbolRules, base: Money, legs: Sequence[tuple[Quantity, Money]]) -> Price | None:
     """Return the price above zero where `base` plus the open profit of `legs` meets their maintenance margin.
 
-    A leg is (signed amount, signed cost). Two legs may meet it twice; the one a net long position falls to, or a net
-    short one rises to, is the liquidation price.
+    A leg is (signed amount, signed cost). One leg meets it once at most. Two legs may meet it twice; the one a net long
+    position falls to, or a net short one rises to, is the liquidation price.
     """
     sizes = [abs(amount) for amount, _ in legs]
     edges = sorted({tier.floor / size for tier in rules.tiers for size in sizes} | {ZERO})
@@ -143,6 +143,8 @@ def meeting_price(rules: SymbolRules, base: Money, legs: Sequence[tuple[Quantity
         root = -offset / slope
         if root > low and (high is None or root <= high):
             roots.append(root)
+            if len(legs) == 1:
+                break
     if not roots:
         return None
     return min(roots) if sum((amount for amount, _ in legs), ZERO) > 0 else max(roots)
