@@ -106,6 +106,32 @@ def test_a_decision_the_disk_refused_is_not_there_and_the_next_one_is(tmp_path: 
     assert refused
 
 
+@pytest.mark.parametrize("strike", list(Strike))
+def test_whatever_happens_while_the_log_is_emptied_nothing_committed_is_lost(tmp_path: Path, strike: Strike) -> None:
+    def prepare(directory: Path) -> Callable[[], object]:
+        journal = open_journal(directory / "journal.db")
+        for at in range(60):
+            journal.commit(Entry(at, MARK, (BEFORE,)))
+
+        def act() -> None:
+            journal.tidy()
+            mend()
+            journal.commit(Entry(60, MARK, (LATER,)))
+
+        return act
+
+    tried_at = 0
+    for directory, finished in every_crash(tmp_path, prepare, 1, strike):
+        tried_at += 1
+        with open_journal(directory / "journal.db") as journal:
+            journal.integrity()
+            assert journal.states() in ({KEY: BEFORE}, {KEY: LATER})
+            assert len(list(journal.events())) - 60 == (journal.states() == {KEY: LATER})
+            assert journal.states() == {KEY: LATER} or not finished
+
+    assert tried_at > 2
+
+
 @pytest.mark.parametrize("strike", [Strike.TORN, *REFUSING])
 def test_a_journal_whose_making_the_disk_spoilt_is_made_by_the_next_start(tmp_path: Path, strike: Strike) -> None:
     def prepare(directory: Path) -> Callable[[], object]:

@@ -95,6 +95,22 @@ def journal(path: Path) -> Iterator[Journal]:
         yield opened
 
 
+def test_a_tidied_log_is_written_from_its_start_again(journal: Journal, path: Path) -> None:
+    log = path.with_name("journal.db-wal")
+
+    def fill() -> int:
+        for at in range(60):
+            journal.commit(Entry(at, MARK, (STATE,)))
+        return log.stat().st_size
+
+    first = fill()
+    journal.tidy()
+
+    assert fill() == first
+    assert fill() > first
+    assert journal.states() == {KEY: STATE}
+
+
 def test_a_new_journal_says_what_it_is_and_is_private(journal: Journal, path: Path) -> None:
     meta = journal.meta
 

@@ -50,6 +50,8 @@ _INSERT = {
     "costs": "INSERT INTO costs VALUES (?, ?, ?, ?) ON CONFLICT (generation) DO NOTHING",
     "hindsights": "INSERT INTO hindsights VALUES (?, ?, ?, ?) ON CONFLICT (attempt_id) DO NOTHING",
 }
+# Commits (of some ten pages) that make emptying the log worth its syncs.
+_WORTH_TIDYING = 50
 _NEXT = {
     "events": "SELECT coalesce(max(seq), 0) + 1 FROM events",
     "intents": "SELECT coalesce(max(seq), 0) + 1 FROM intents",
@@ -92,6 +94,8 @@ class Journal(JournalReader):
         super().__init__(path, connection)
         self._fingerprint = fingerprint
         self._failed = False
+        # Commits since the log was last emptied.
+        self._untidy = 0
 
     @classmethod
     def open(cls, path: Path, fingerprint: str, *, at: Millis, code_version: str, reserve_bytes: int = 0) -> Self:
@@ -144,7 +148,22 @@ class Journal(JournalReader):
                 self._insert(db, "mids", (f"{mid.key.symbol}-{mid.trade_id}", entry.at, encode(mid)))
             for name, answer in entry.answers:
                 settle_request(db, name, entry.at, answer)
+        self._untidy += 1
         return Committed(event_seq, note_seqs, new)
+
+    def tidy(self) -> None:
+        """Move what was committed from the log into the database, where that is worth its syncs.
+
+        For a moment in which nobody waits for a commit. Where it fails the log keeps what it has.
+        """
+        if self._failed or self._untidy < _WORTH_TIDYING:
+            return
+        self._untidy = 0
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except Error:
+            # Nothing is lost, and the next write finds out on a fresh file handle what the disk can still do.
+            self._failed = True
 
     def record(self, at: Millis, attempts: Sequence[Attempt]) -> tuple[str, ...]:
         """Add attempts measured elsewhere (`metrics --record`), all or none; return the ids that were new.

@@ -389,6 +389,9 @@ def _configure_writer(connection: sqlite3.Connection, path: Path) -> None:
     # FULL syncs the log at every commit: an intent is durable before it is sent (I8).
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
+    # Pages (16 MB). Emptying the log costs several syncs, which the commit that fills it pays; `Journal.tidy` does it
+    # before, at a better moment.
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("PRAGMA foreign_keys = ON")
     # A file without write permission opens all the same; this finds out now, not at the first intent.
     connection.execute("BEGIN IMMEDIATE")

@@ -458,6 +458,8 @@ class Watch:
             self._errands.on_tick()
             self._watch_record()
             self._reads.ask_if_old(self._terms.reconcile_ms)
+            if not self._lanes.running:
+                self._journal.tidy()
         self._reads.begin_if_due()
         if self._dirty and now - self._checkpoint_at >= _CHECKPOINT_MS:
             self._commit(None, Decision(self.state))

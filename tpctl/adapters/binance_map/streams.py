@@ -52,6 +52,9 @@ _T = TypeVar("_T")
 
 # Coin-margined symbols share the all-market arrays and the account since 2026-06-30 (binance-usdm 2.1).
 _COIN_MARGINED = 2
+# How a frame of the all-market marks begins where it comes on a combined stream (binance-usdm 2.2).
+_MARKS_TEXT = '{"stream":"!markPrice@arr'
+_MARKS_HEADS = frozenset({_MARKS_TEXT, _MARKS_TEXT.encode()})
 # Reasons of ACCOUNT_UPDATE that move liquidation prices without changing a size.
 _MARGIN_REASONS = frozenset({"MARGIN_TRANSFER", "MARGIN_TYPE_CHANGE"})
 _SMALLEST_MARK, _LARGEST_MARK = Decimal("1E-30"), Decimal("1E+30")
@@ -69,12 +72,18 @@ class _Envelope(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
-class _Mark(msgspec.Struct):
+class _Mark(msgspec.Struct, gc=False):
+    """Six hundred come every second and hold nothing that could refer back: the collector need not know of them."""
+
     e: str
     E: _At
     s: _Text
     p: str = ""
     st: int = 1
+
+
+class _MarkEnvelope(msgspec.Struct):
+    data: list[_Mark] | None = None
 
 
 class _Barrier(msgspec.Struct):
@@ -227,6 +236,9 @@ class FrameDecoder:
         raise MalformedFrame(f"a stream frame of {len(raw)} bytes is malformed: {reason}")
 
     def _decode(self, raw: bytes | str) -> Frame:
+        if raw[: len(_MARKS_TEXT)] in _MARKS_HEADS:
+            # Read at once: this one is long, comes every second, and orders wait for what it says.
+            return self._wanted_marks(self._as(_MarkEnvelope, raw).data or [])
         if _is_array(raw):
             return self._marks(raw)
         envelope = self._as(_Envelope, raw)
@@ -251,7 +263,7 @@ class FrameDecoder:
         return replace(frame, events=(ModeSeen(frame.at, self.mode), *frame.events))
 
     def _mark(self, raw: bytes | str) -> Frame:
-        return _mark_frame([self._as(_Mark, raw)], self._wanted() if self._wanted else None)
+        return self._wanted_marks([self._as(_Mark, raw)])
 
     def _config(self, raw: bytes | str) -> Frame:
         update = self._as(_ConfigUpdate, raw)
@@ -267,7 +279,10 @@ class FrameDecoder:
         return Frame(barrier.E, barrier=barrier.n)
 
     def _marks(self, raw: bytes | str) -> Frame:
-        return _mark_frame(self._as(list[_Mark], raw), self._wanted() if self._wanted else None)
+        return self._wanted_marks(self._as(list[_Mark], raw))
+
+    def _wanted_marks(self, marks: list[_Mark]) -> Frame:
+        return _mark_frame(marks, self._wanted() if self._wanted else None)
 
     def _order(self, raw: bytes | str) -> Frame:
         update = self._as(_OrderUpdate, raw)
