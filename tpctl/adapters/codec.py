@@ -502,6 +502,8 @@ def _union_form(members: tuple[Any, ...]) -> _Form:
         raise CodecError(f"was {value!r:.60}, not one of {', '.join(str(member) for member in members)}")
 
     def decode(plain: Plain) -> Any:
+        if plain is None and nullable:
+            return None
         found = by_shape.get(_shape(plain))
         if found is None:
             raise CodecError(f"was {plain!r:.60}, which none of its types can be")

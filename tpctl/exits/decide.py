@@ -7,13 +7,23 @@ decision (I21).
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 
 from tpctl.exits import facts
 from tpctl.exits.answers import see_answer
 from tpctl.exits.draft import ABANDON_MS, Draft
-from tpctl.exits.episode import Decision, Episode, OrderState, Phase, QuietMark, State
+from tpctl.exits.episode import (
+    Decision,
+    Episode,
+    OrderState,
+    Phase,
+    QuietMark,
+    State,
+    replace_decision,
+    replace_episode,
+    replace_order,
+    replace_state,
+)
 from tpctl.exits.events import (
     Answered,
     ContextRead,
@@ -91,17 +101,19 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR091
 def recover(state: State) -> State:
     """Return the state as a restart must see it: whatever was on its way when we died is unknown (I9, I10)."""
     episodes = {key: _recover_episode(episode) for key, episode in state.episodes.items()}
-    return replace(state, episodes=episodes, quiet={}, orphans={})
+    return replace_state(state, episodes=episodes, quiet={}, orphans={})
 
 
 def _recover_episode(episode: Episode) -> Episode:
     orders = tuple(
-        replace(order, state=OrderState.UNKNOWN if order.state is OrderState.SENT else order.state, looked_at=None)
+        replace_order(
+            order, state=OrderState.UNKNOWN if order.state is OrderState.SENT else order.state, looked_at=None
+        )
         for order in episode.orders
         if order.state is not OrderState.WITHHELD
     )
     asked = episode.context_asked_at if episode.plan is not None and episode.phase is not Phase.ADOPTING else None
-    return replace(episode, orders=orders, context_asked_at=asked)
+    return replace_episode(episode, orders=orders, context_asked_at=asked)
 
 
 def _key_of(order: LiveOrder) -> PositionKey:
@@ -141,7 +153,7 @@ def _each(state: State, keys: tuple[PositionKey, ...], at: Millis, change: Calla
         notes += draft.notes
         attempts += draft.attempts
     if changed:
-        state = replace(state, episodes=episodes)
+        state = replace_state(state, episodes=episodes)
     if state is not asleep:
         woken = (key for symbol in {key.symbol for key in keys} for key in keys_of(symbol) if key in asleep.episodes)
         changed.update(key for key in woken if state.episodes.get(key) is not asleep.episodes[key])
@@ -189,8 +201,8 @@ def _on_tick(state: State, at: Millis) -> Decision:
         if key.symbol in quiet and (now := catch_up(state, episode)) is not episode:
             caught[key] = now
     if caught:
-        after = replace(decision.state, episodes={**decision.state.episodes, **caught})
-        decision = replace(decision, state=after, changed=decision.changed | set(caught))
+        after = replace_state(decision.state, episodes={**decision.state.episodes, **caught})
+        decision = replace_decision(decision, state=after, changed=decision.changed | set(caught))
     return _quieten(decision, {key.symbol for key in loud}, at) if loud else decision
 
 
@@ -204,7 +216,7 @@ def _quieten(decision: Decision, symbols: Iterable[str], now: Millis) -> Decisio
             found[symbol] = mark
     if not found:
         return decision
-    return replace(decision, state=_with_quiet(state, {**state.quiet, **found}))
+    return replace_decision(decision, state=_with_quiet(state, {**state.quiet, **found}))
 
 
 def _on_risk(state: State, at: Millis, readings: RiskReadings) -> Decision:
@@ -218,7 +230,7 @@ def _on_mode(state: State, at: Millis, mode: PositionMode) -> Decision:
     if mode is state.mode:
         return Decision(state)
     note = Note(at, NoteKind.EXTERNAL, None, f"position mode changed to {mode.value.replace('_', '-')}")
-    return Decision(replace(state, mode=mode), (ReadAccount("the position mode changed"),), (note,))
+    return Decision(replace_state(state, mode=mode), (ReadAccount("the position mode changed"),), (note,))
 
 
 def _on_request(state: State, event: Requested) -> Decision:
@@ -277,7 +289,7 @@ def _on_size(
     begun = _adopt(ended.state, at, key, quantity, entry, mark=mark, changed_at=changed_at, last=episode)
     stay = {order.client_id for order in begun.state.episodes[key].orders}
     swept = tuple(each for each in ended.intents if not (isinstance(each, CancelOrder) and each.client_id in stay))
-    return _then(replace(ended, intents=swept), begun)
+    return _then(replace_decision(ended, intents=swept), begun)
 
 
 def _over(episode: Episode) -> bool:
@@ -329,13 +341,13 @@ def _adopt(
     if mark is None:
         # Found by an event, so the orders that rest on it are not known yet.
         intents.append(ReadAccount("a position was opened"))
-    state = replace(state, episodes={**state.episodes, key: episode}, lives={**state.lives, key: count})
+    state = replace_state(state, episodes={**state.episodes, key: episode}, lives={**state.lives, key: count})
     decision = _each(state, (key,), at, lambda _: None)
-    return replace(decision, intents=(*intents, *decision.intents), changed=decision.changed | {key})
+    return replace_decision(decision, intents=(*intents, *decision.intents), changed=decision.changed | {key})
 
 
 def _on_snapshot(state: State, event: Snapshot) -> Decision:
-    decision = Decision(replace(state, mode=event.mode))
+    decision = Decision(replace_state(state, mode=event.mode))
     seen = {position.key: position for position in event.positions}
     going_on = {key for key, episode in state.episodes.items() if key in seen and not _over(episode)}
     for position in event.positions:

@@ -6,11 +6,10 @@ A draft lives for one call of `decide.step`; the records it handles stay frozen.
 from decimal import Decimal
 from typing import Any
 
-from tpctl.exits.episode import Episode, LegState, OrderState, OwnOrder, State
+from tpctl.exits.episode import Episode, LegState, OrderState, OwnOrder, State, replace_episode, replace_order
 from tpctl.exits.ids import ClientId, Role
 from tpctl.exits.intents import Intent, LookUp
 from tpctl.exits.model import Attempt, Book, Note, NoteKind, Scalar, WorkingType
-from tpctl.exits.records import Changer
 from tpctl.exits.units import Millis, Price, Quantity
 
 # Reads may lag writes by one to two seconds (binance-usdm 4.2), so evidence younger than this proves nothing.
@@ -30,8 +29,6 @@ STALE_RULES = frozenset({-1111, -4014, -4023, -4003, -4004, -4005, -1013})
 _RULES_MS = 5_000
 # An order that came to nothing is remembered this long, in case evidence about it is late.
 _REMEMBER_MS = 600_000
-_EPISODES = Changer(Episode)
-_ORDERS = Changer(OwnOrder)
 _CAME_TO_NOTHING = frozenset({OrderState.GONE, OrderState.REFUSED})
 
 
@@ -54,14 +51,14 @@ class Draft:
 
     def set(self, **changes: Any) -> None:
         """Change fields of the episode."""
-        self.episode = _EPISODES.changed(self.episode, changes)
+        self.episode = replace_episode(self.episode, **changes)
 
     def set_order(self, client_id: str, **changes: Any) -> None:
         """Change fields of one of our orders; what changes nothing leaves the episode the same."""
         order = self.episode.order(client_id)
         if order is None or all(getattr(order, name) == value for name, value in changes.items()):
             return
-        now = _ORDERS.changed(order, changes)
+        now = replace_order(order, **changes)
         self.set(orders=tuple(now if o is order else o for o in self.episode.orders))
 
     def set_leg(self, leg: LegState) -> None:

@@ -25,6 +25,7 @@ from tpctl.exits.model import (
     RiskReadings,
     Trail,
 )
+from tpctl.exits.records import replacer
 from tpctl.exits.rollout import rollout_place
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import ONE, ZERO, Millis, Money, Price, Quantity, Ratio
@@ -374,3 +375,9 @@ class Decision:
     notes: tuple[Note, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     changed: frozenset[PositionKey] = frozenset()
+
+
+replace_episode = replacer(Episode)
+replace_order = replacer(OwnOrder)
+replace_state = replacer(State)
+replace_decision = replacer(Decision)

@@ -7,11 +7,20 @@ the next event that is not quiet. A test holds the two ways equal, event by even
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 
-from tpctl.exits.episode import Episode, LegStatus, OrderState, OwnOrder, Phase, QuietMark, State
+from tpctl.exits.episode import (
+    Episode,
+    LegStatus,
+    OrderState,
+    OwnOrder,
+    Phase,
+    QuietMark,
+    State,
+    replace_episode,
+    replace_state,
+)
 from tpctl.exits.events import Event, MarkPrice
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.model import PositionKey
@@ -38,7 +47,9 @@ def catch_up(state: State, episode: Episode) -> Episode:
         return episode
     long = episode.key.side is PositionSide.LONG
     best, worst = (quiet.highest, quiet.lowest) if long else (quiet.lowest, quiet.highest)
-    return replace(episode, mark=quiet.price, mark_at=quiet.at, peak=episode.best(best), trough=episode.worst(worst))
+    return replace_episode(
+        episode, mark=quiet.price, mark_at=quiet.at, peak=episode.best(best), trough=episode.worst(worst)
+    )
 
 
 def best_price(state: State, episode: Episode) -> Price | None:
@@ -59,7 +70,7 @@ def awake(state: State, symbols: AbstractSet[str]) -> State:
             if key in episodes:
                 episodes[key] = catch_up(state, episodes[key])
     quiet = {symbol: mark for symbol, mark in state.quiet.items() if symbol not in symbols}
-    return replace(state, episodes=episodes, quiet=quiet)
+    return replace_state(state, episodes=episodes, quiet=quiet)
 
 
 def loud_first(state: State, batch: Sequence[Event]) -> Sequence[Event]:

@@ -1,27 +1,26 @@
 """Changed copies of frozen records at half the cost of `dataclasses.replace`: every event makes several."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-class Changer(Generic[T]):
-    """Makes changed copies of records of one class that has several fields, all of them given to its constructor."""
+def replacer(cls: type[T]) -> Callable[..., T]:
+    """Return `dataclasses.replace` for one class that has several fields, all of them given to its constructor.
 
-    __slots__ = ("_cls", "_places", "_values")
+    It raises `KeyError` for a field there is not.
+    """
+    names = tuple(each.name for each in fields(cls))  # type: ignore[arg-type]
+    places = {name: place for place, name in enumerate(names)}
+    values_of = attrgetter(*names)
 
-    def __init__(self, cls: type[T]) -> None:
-        names = tuple(each.name for each in fields(cls))  # type: ignore[arg-type]
-        self._cls = cls
-        self._places = {name: place for place, name in enumerate(names)}
-        self._values = attrgetter(*names)
-
-    def changed(self, record: T, changes: Mapping[str, object]) -> T:
-        """Return the record with some fields changed; raises `KeyError` for a field there is not."""
-        values = list(self._values(record))
+    def replaced(record: T, **changes: Any) -> T:
+        values = list(values_of(record))
         for name, value in changes.items():
-            values[self._places[name]] = value
-        return self._cls(*values)
+            values[places[name]] = value
+        return cls(*values)
+
+    return replaced

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from tpctl.exits import facts
 from tpctl.exits.draft import SETTLE_MS, STALE_MS, Draft
-from tpctl.exits.episode import Decision, OrderState, Orphan, Phase, State
+from tpctl.exits.episode import Decision, OrderState, Orphan, Phase, State, replace_state
 from tpctl.exits.events import Snapshot
 from tpctl.exits.ids import is_ours, parse_client_id
 from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
@@ -96,4 +96,4 @@ def sweep_orphans(state: State, event: Snapshot, seen: AbstractSet[PositionKey])
             notes.append(Note(event.at, NoteKind.SWEPT, orphan.key, "orphan cancelled", {"client_id": client_id}))
     if orphans:
         intents.append(ReadAccount("confirm that orders are left without a position"))
-    return Decision(replace(state, orphans=orphans), tuple(intents), tuple(notes))
+    return Decision(replace_state(state, orphans=orphans), tuple(intents), tuple(notes))
