@@ -34,10 +34,10 @@ from tpctl.exits.errors import (
     TpctlError,
     UnavailableError,
 )
-from tpctl.exits.events import Event, MarkPrice, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
+from tpctl.exits.events import Event, MarkPrice, OrderSeen, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
 from tpctl.exits.flatten import is_flat, next_to_close, open_episodes
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
-from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
+from tpctl.exits.model import Note, NoteKind, OrderStatus, PositionKey, Scalar
 from tpctl.exits.quiet import awake, keys_of, loud_first
 from tpctl.exits.requests import CloseAll, Outcome, Request, RequestAnswer, answer_in
 from tpctl.exits.rules import ExitRules
@@ -374,9 +374,7 @@ class Watch:
         if self._recorder is not None:
             self._recorder.took(self.state, event, decision)
         lasting = bool(decision.intents or decision.notes or decision.attempts)
-        # What a mark, the time or a read of the account changed without a consequence is seen again after a restart.
-        quiet = isinstance(event, MarkPrice | Tick | Snapshot | RiskRead)
-        if lasting or (decision.changed and not quiet):
+        if lasting or (decision.changed and not _is_seen_again(event)):
             self._commit(event, decision)
         else:
             self._dirty |= decision.changed
@@ -597,6 +595,13 @@ def _unsure_of_mark(episode: Episode, now: Millis) -> bool:
     """Whether what the market has done since the last run is still to be taken in."""
     guarded = episode.phase is Phase.GUARDED and episode.quantity > 0
     return guarded and (now - episode.mark_at > STALE_MS or episode.suspect_mark is not None)
+
+
+def _is_seen_again(event: Event) -> bool:
+    """Whether a start learns anew what the event told: from a mark, the time, a read, or that an order rests."""
+    if isinstance(event, OrderSeen):
+        return event.order.status is OrderStatus.NEW
+    return isinstance(event, MarkPrice | Tick | Snapshot | RiskRead)
 
 
 def _pending(episode: Episode) -> bool:
