@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from types import UnionType
@@ -325,6 +325,36 @@ def test_a_record_that_can_still_change_is_written_anew_each_time() -> None:
 
     assert first == '{"facts":{"one":1},"inner":{"number":2,"parts":[]}}'
     assert encode(record) == '{"facts":{"one":1,"two":2},"inner":{"number":2,"parts":[]}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Growing:
+    """What becomes of one thing, in which little changes from one time to the next."""
+
+    of: Fixed
+    facts: Mapping[str, int]
+    size: Decimal
+    inner: Fixed | None = None
+
+
+def test_a_record_of_one_thing_is_written_as_it_is_each_time() -> None:
+    """What stayed the same is taken from the last time, but never what can change in itself, nor of another thing."""
+    one, other, facts = Fixed(1), Fixed(2), {"a": 1}
+    first = Growing(one, facts, Decimal("1.0"))
+    written = [encode(first), encode(Growing(other, {}, Decimal(7), one))]
+    facts["b"] = 2
+    written += [encode(first), encode(replace(first, size=Decimal("2.50"), inner=other)), encode(first)]
+
+    def text(of: int, facts: str, size: str, inner: str) -> str:
+        return f'{{"of":{{"number":{of},"parts":[]}},"facts":{facts},"size":"{size}","inner":{inner}}}'
+
+    assert written == [
+        text(1, '{"a":1}', "1.0", "null"),
+        text(2, "{}", "7", '{"number":1,"parts":[]}'),
+        text(1, '{"a":1,"b":2}', "1.0", "null"),
+        text(1, '{"a":1,"b":2}', "2.50", '{"number":2,"parts":[]}'),
+        text(1, '{"a":1,"b":2}', "1.0", "null"),
+    ]
 
 
 def test_many_records_of_one_class_are_each_written_as_they_are() -> None:

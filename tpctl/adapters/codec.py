@@ -349,17 +349,21 @@ def _distinct(pairs: tuple[tuple[Any, Any], ...]) -> dict[Any, Any]:
 class _Record:
     """The form of one record class; its fields are compiled on first use, so that a record may contain itself.
 
-    What a frozen record without mappings is written as never changes, so it is kept while it is written again.
+    What a frozen record without mappings is written as never changes, so it is kept while it is written again. Of one
+    with mappings, whose first field is such a record and says what it is of (a position), the fields are: most are the
+    same the next time.
     """
 
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls
         # A field's name, its form, and whether it must be there.
         self._fields: list[tuple[str, _Form, bool]] = []
-        # The text before a field's value, and what writes the value.
-        self._writers: list[tuple[str, Callable[[Any], str]]] = []
+        # The text before a field's value, what writes the value, and whether the same value is always written alike.
+        self._writers: list[tuple[str, Callable[[Any], str], bool]] = []
         self._values: Callable[[Any], tuple[Any, ...]] = lambda _: ()
         self._kept = Kept() if _never_changes(cls) else None
+        # By the first field: the values that were written last, and as what.
+        self._last: Kept | None = None
 
     def _compiled(self) -> list[tuple[str, _Form, bool]]:
         if not self._fields:
@@ -367,12 +371,16 @@ class _Record:
             for field in dataclasses.fields(self._cls):
                 required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
                 self._fields.append((field.name, _form(hints[field.name]), required))
-            self._writers = [(f"{_quoted(name)}:", form.encode) for name, form, _ in self._fields]
+            self._writers = [
+                (f"{_quoted(name)}:", form.encode, _never_changes(hints[name])) for name, form, _ in self._fields
+            ]
             names = [name for name, _, _ in self._fields]
-            # Of one name an attrgetter returns the value itself.
-            self._values = (
-                attrgetter(*names) if len(names) > 1 else lambda value: (*(getattr(value, n) for n in names),)
-            )
+            if len(names) > 1:
+                self._values = attrgetter(*names)
+            else:  # an attrgetter of one name returns the value itself
+                self._values = lambda value: tuple(getattr(value, name) for name in names)
+            if self._kept is None and dataclasses.is_dataclass(hints[names[0]]) and self._writers[0][2]:
+                self._last = Kept()
         return self._fields
 
     def encode(self, value: Any) -> str:
@@ -389,12 +397,20 @@ class _Record:
 
     def _written(self, value: Any) -> str:
         fields = self._compiled()
+        contents = self._values(value)
+        last = None if self._last is None else self._last.find(contents[0])
         parts: list[str] = []
         try:
-            for (before, write), content in zip(self._writers, self._values(value), strict=True):
-                parts.append(before + write(content))
+            if last is None:
+                for (before, write, _), content in zip(self._writers, contents, strict=True):
+                    parts.append(before + write(content))
+            else:
+                for (before, write, fixed), content, old, part in zip(self._writers, contents, *last, strict=True):
+                    parts.append(part if fixed and content is old else before + write(content))
         except CodecError as error:
             raise error.inside(f".{fields[len(parts)][0]}") from None
+        if self._last is not None:
+            self._last.keep(contents[0], (contents, parts))
         return f"{{{','.join(parts)}}}"
 
     def decode(self, plain: Plain) -> Any:
