@@ -95,6 +95,10 @@ class PositionKey:
     symbol: str
     side: PositionSide
 
+    def __hash__(self) -> int:
+        # Everything is looked up by it, and hardly ever are both sides of a symbol held.
+        return hash(self.symbol)
+
     def __str__(self) -> str:
         return f"{self.symbol} {self.side.value.upper()}"
 

@@ -102,16 +102,17 @@ class Gateway:
         answer: _Answer = self._loop.create_future()
         there = self._rng.uniform(*_JOURNEY_S) + fate.delay_ms / 1000
         # Once on its way it arrives, whatever becomes of the process.
-        self._loop.call_later(there, self._arrive, answer, fate, request)
-        patience = self._loop.call_later(_READ_TIMEOUT_S, _give_up, answer)
+        patience = self._loop.time() + _READ_TIMEOUT_S
+        self._loop.call_later(there, self._arrive, answer, fate, request, patience)
+        if there >= _READ_TIMEOUT_S:
+            self._loop.call_at(patience, _give_up, answer)
         try:
             return await answer
         finally:
-            patience.cancel()
             if sender.dead:
                 raise asyncio.CancelledError
 
-    def _arrive(self, answer: _Answer, fate: Fate, request: Request) -> None:
+    def _arrive(self, answer: _Answer, fate: Fate, request: Request, patience: float) -> None:
         now = self.venue.core.now = max(self.now, self.venue.core.now)
         reply = self._reply(fate, request, now)
         self.flush()
@@ -125,11 +126,17 @@ class Gateway:
             # Half of the broken connections say so, the others say nothing.
             if self._rng.random() < 0.5:
                 self._loop.call_later(back, _fail, answer)
+            else:
+                self._loop.call_at(patience, _give_up, answer)
             return
         if reply.retry_after_s is not None:
             headers["Retry-After"] = str(reply.retry_after_s)
         body = reply.body if isinstance(reply.body, bytes) else _encode(reply.body)
-        self._loop.call_later(back + reply.back_ms / 1000, _settle, answer, (reply.status, headers, body))
+        back += reply.back_ms / 1000
+        if self._loop.time() + back >= patience:
+            self._loop.call_at(patience, _give_up, answer)
+        else:
+            self._loop.call_later(back, _settle, answer, (reply.status, headers, body))
 
     def _reply(self, fate: Fate, request: Request, now: Millis) -> Reply | None:
         refused = self._refused(request, now) if fate.executes else None

@@ -7,6 +7,7 @@ wait for ever; that is an error.
 
 import asyncio
 from asyncio import base_events
+from heapq import heappop
 from typing import Any
 
 # Two timers closer than this are due together.
@@ -44,6 +45,29 @@ class VirtualLoop(base_events.BaseEventLoop):
     def time(self) -> float:
         """Return the time of the story in seconds."""
         return self._clockwork.at
+
+    def _run_once(self) -> None:
+        """Run what is ready, after a jump to the next timer where nothing is.
+
+        As the base class does, without what only I/O, threads and a debugger need, which is most of it.
+        """
+        ready, timers = self._ready, self._scheduled  # type: ignore[attr-defined]
+        while timers and timers[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heappop(timers)._scheduled = False
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if not timers:
+                raise StuckError("nothing is left to happen, and somebody still waits")
+            self._clockwork.at = max(self._clockwork.at, timers[0].when())
+        due = self._clockwork.at + _RESOLUTION_S
+        while timers and timers[0].when() < due:
+            timer = heappop(timers)
+            timer._scheduled = False
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def _process_events(self, event_list: list[Any]) -> None:
         """Take what a selector found: never anything."""

@@ -4,6 +4,7 @@ Shapes only; reads state, changes nothing. Numbers are strings unless the exchan
 """
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from tpctl.exits.units import Money, Price, plain, trimmed
@@ -43,6 +44,7 @@ def average_text(rules: SymbolRules, value: Price) -> str:
     return fixed(value, rules.price_precision + 3)
 
 
+@lru_cache(maxsize=4096)  # an order's numbers are listed as long as it rests
 def double_text(value: Decimal) -> str:
     """Return a number as the exchange's openAlgoOrders prints it: a Java double, `7.0E-4`, `74457.1`, `0.0`."""
     sign, digits, exponent = value.normalize().as_tuple()
