@@ -407,8 +407,10 @@ MUTANTS: tuple[Mutant, ...] = (
         "the mode is read once",
         "-4061 for ever: hedge mode switched by hand",
         (
-            Edit("tpctl.exits.decide:_on_snapshot", "Decision(replace(state, mode=event.mode))", "Decision(state)"),
-            Edit("tpctl.exits.decide:_on_mode", "Decision(replace(state, mode=mode),", "Decision(state,"),
+            Edit(
+                "tpctl.exits.decide:_on_snapshot", "Decision(replace_state(state, mode=event.mode))", "Decision(state)"
+            ),
+            Edit("tpctl.exits.decide:_on_mode", "Decision(replace_state(state, mode=mode),", "Decision(state,"),
         ),
         "modes",
         1,

@@ -53,7 +53,7 @@ class VirtualLoop(base_events.BaseEventLoop):
         """
         ready, timers = self._ready, self._scheduled  # type: ignore[attr-defined]
         while timers and timers[0]._cancelled:
-            self._timer_cancelled_count -= 1
+            self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
             heappop(timers)._scheduled = False
         if not ready and not self._stopping:  # type: ignore[attr-defined]
             if not timers:
