@@ -241,7 +241,7 @@ class Failing(Journal):
         return super().commit(entry)
 
 
-@pytest.mark.parametrize("commits", range(26))
+@pytest.mark.parametrize("commits", range(22))
 def test_a_full_disk_ends_the_run_and_nothing_unwritten_is_sent(desk: Desk, commits: int) -> None:
     def look(intent: OrderIntent) -> None:
         with JournalReader.read_only(desk.journal_path) as journal:

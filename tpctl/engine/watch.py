@@ -157,6 +157,7 @@ class Watch:
         self._ticked_at: Millis = 0
         self._checkpoint_at: Millis = 0
         self._dirty: set[PositionKey] = set()
+        self._unsure: set[PositionKey] = set()
         self._stopping = asyncio.Event()
         self._stop_reason = ""
         self._failure: BaseException | None = None
@@ -388,27 +389,31 @@ class Watch:
 
     def _commit(self, event: Event | None, decision: Decision) -> None:
         # What moved with the market alone waits for the next checkpoint, which has no event.
-        keys = decision.changed if event is not None else decision.changed | self._dirty
+        keys = (decision.changed if event is not None else decision.changed | self._dirty) - self._unsure
         self._dirty -= keys
         now = self._clock.now()
         if not self._dirty:
             self._checkpoint_at = now
         both = {**self.state.episodes, **decision.state.episodes} if decision.attempts else {}
         watched, clear = aftermaths_of(decision.attempts, both)
-        committed = self._journal.commit(
-            Entry(
-                at=now if event is None else event.at,
-                event=event,
-                states=tuple(position_row(decision.state, key) for key in sorted(keys, key=str)),
-                intents=tuple(i for i in decision.intents if isinstance(i, OrderIntent)),
-                notes=decision.notes,
-                attempts=decision.attempts,
-                episodes=tuple(episode_rows(self.state, decision.state, keys)),
-                aftermaths=tuple(aftermath for _, aftermath in watched),
-                hindsights=tuple(clear),
-                answers=self._answers(decision.notes),
-            )
+        entry = Entry(
+            at=now if event is None else event.at,
+            event=event,
+            states=tuple(position_row(decision.state, key) for key in sorted(keys, key=str)),
+            intents=tuple(i for i in decision.intents if isinstance(i, OrderIntent)),
+            notes=decision.notes,
+            attempts=decision.attempts,
+            episodes=tuple(episode_rows(self.state, decision.state, keys)),
+            aftermaths=tuple(aftermath for _, aftermath in watched),
+            hindsights=tuple(clear),
+            answers=self._answers(decision.notes),
         )
+        try:
+            committed = self._journal.commit(entry)
+        except BaseException:
+            # It may be durable all the same; memory, which is now behind it, must not be written over it.
+            self._unsure |= keys
+            raise
         # At once: whatever fails from here on, memory may not fall behind the journal.
         self.state = decision.state
         for note, seq in zip(decision.notes, committed.note_seqs, strict=True):

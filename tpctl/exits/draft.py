@@ -50,8 +50,12 @@ class Draft:
         self.attempts: list[Attempt] = []
 
     def set(self, **changes: Any) -> None:
-        """Change fields of the episode."""
-        self.episode = replace_episode(self.episode, **changes)
+        """Change fields of the episode; what changes nothing leaves it the same."""
+        episode = self.episode
+        for name, value in changes.items():
+            if getattr(episode, name) != value:
+                self.episode = replace_episode(episode, **changes)
+                return
 
     def set_order(self, client_id: str, **changes: Any) -> None:
         """Change fields of one of our orders; what changes nothing leaves the episode the same."""

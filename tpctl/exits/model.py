@@ -100,7 +100,7 @@ class PositionKey:
         return hash(self.symbol)
 
     def __str__(self) -> str:
-        return f"{self.symbol} {self.side.value.upper()}"
+        return f"{self.symbol} {self.side.upper()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -21,7 +22,7 @@ from tpctl.rehearsal.witness import Naked, Violation
 from tpctl.rehearsal.world import CALM_END_MS, START_MS_UTC, Story, Told, World
 
 DAY_MS: Final = 86_400_000
-_STORIES_OF_A_PROCESS: Final = 50
+_STORIES_OF_A_PROCESS: Final = 20
 # How often a broken story is told again to find what broke it.
 _RETELLINGS: Final = 60
 # The smallest share of its rate that a fault has in a story.
@@ -184,18 +185,28 @@ def rehearse(stories: Sequence[Story], jobs: int) -> Iterator[tuple[Story, Told]
         for story in stories:
             yield story, tell(story)
         return
-    # New processes now and then: one that has told many stories is slower than it was. Asking the pool to renew them
-    # waits for ever on Python 3.11.
-    size = jobs * _STORIES_OF_A_PROCESS
-    for begin in range(0, len(stories), size):
-        with ProcessPoolExecutor(jobs) as pool:
-            waiting = {pool.submit(tell, story): story for story in stories[begin : begin + size]}
-            try:
-                for done in as_completed(waiting):
-                    yield waiting[done], done.result()
-            finally:
-                for one in waiting:
-                    one.cancel()
+    # New processes now and then: one that has told many stories is slower than it was. Asking a pool to renew them
+    # waits for ever on Python 3.11; the next pool begins while the last stories of the one before are told.
+    left = iter(stories)
+    pools: list[ProcessPoolExecutor] = []
+    waiting: dict[Future[Told], Story] = {}
+    begun = 0
+    try:
+        while True:
+            for story in islice(left, jobs + 1 - len(waiting)):
+                if begun % (jobs * _STORIES_OF_A_PROCESS) == 0:
+                    for old in pools:
+                        old.shutdown(wait=False)
+                    pools = [*pools[-1:], ProcessPoolExecutor(jobs)]
+                waiting[pools[-1].submit(tell, story)] = story
+                begun += 1
+            if not waiting:
+                return
+            for one in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(one), one.result()
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
 
 
 def tally(told: Iterable[Told], seen: Callable[[Tally], None] = lambda _: None) -> Tally:

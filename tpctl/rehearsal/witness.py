@@ -418,7 +418,8 @@ class Witness:
                 self._accepted.add(move.client_id)
         self._moves = len(ledger.transitions)
         self._moved = self._moved or bool(symbols)
-        symbols.update({key.symbol: None for key in self._lives if ("I1", str(key)) in self.conditions})
+        if self.conditions:
+            symbols.update({key.symbol: None for key in self._lives if ("I1", str(key)) in self.conditions})
         for symbol in symbols:
             self._see_symbol(now, symbol)
 

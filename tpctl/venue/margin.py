@@ -113,9 +113,11 @@ def liquidation_price(core: Core, holding: Holding) -> Price | None:
 def meeting_price(rules: SymbolRules, base: Money, legs: Sequence[tuple[Quantity, Money]]) -> Price | None:
     """Return the price above zero where `base` plus the open profit of `legs` meets their maintenance margin.
 
-    A leg is (signed amount, signed cost). One leg meets it once at most. Two legs may meet it twice; the one a net long
-    position falls to, or a net short one rises to, is the liquidation price.
+    A leg is (signed amount, signed cost). Two legs may meet it twice; the one a net long position falls to, or a net
+    short one rises to, is the liquidation price.
     """
+    if len(legs) == 1:
+        return _single_meeting(rules, base, *legs[0])
     sizes = [abs(amount) for amount, _ in legs]
     edges = sorted({tier.floor / size for tier in rules.tiers for size in sizes} | {ZERO})
     # The tier each leg is in: the segments rise, and so do the tiers.
@@ -143,8 +145,17 @@ def meeting_price(rules: SymbolRules, base: Money, legs: Sequence[tuple[Quantity
         root = -offset / slope
         if root > low and (high is None or root <= high):
             roots.append(root)
-            if len(legs) == 1:
-                break
     if not roots:
         return None
     return min(roots) if sum((amount for amount, _ in legs), ZERO) > 0 else max(roots)
+
+
+def _single_meeting(rules: SymbolRules, base: Money, amount: Quantity, cost: Money) -> Price | None:
+    """Return what `meeting_price` does for one leg, which meets it once at most: tier by tier from below."""
+    size = abs(amount)
+    for index, tier in enumerate(rules.tiers):
+        root = -(base + tier.cum - cost) / (amount - size * tier.rate)
+        last = index + 1 == len(rules.tiers)
+        if root > tier.floor / size and (last or root <= rules.tiers[index + 1].floor / size):
+            return root
+    return None
