@@ -18,48 +18,36 @@ class StuckError(RuntimeError):
     """Nothing is ready and nothing will ever be."""
 
 
-class _Clockwork:
-    """What the loop takes for a selector: waiting is a jump in time."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise StuckError("nothing is left to happen, and somebody still waits")
-        if timeout > 0:
-            self.at += timeout
-        return []
-
-
 class VirtualLoop(base_events.BaseEventLoop):
     """A loop that begins at time zero; `time` is seconds of the story."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._clockwork = _Clockwork()
-        # The seams of the base class; the standard library's own test loops use the same ones.
-        self._selector = self._clockwork
-        self._clock_resolution = _RESOLUTION_S
+        self._at = 0.0
+        # What the base class keeps: callbacks that are ready, and a heap of timers.
+        self._ready: Any
+        self._scheduled: Any
+        self._stopping: bool
+        self._timer_cancelled_count: int
 
     def time(self) -> float:
         """Return the time of the story in seconds."""
-        return self._clockwork.at
+        return self._at
 
     def _run_once(self) -> None:
         """Run what is ready, after a jump to the next timer where nothing is.
 
         As the base class does, without what only I/O, threads and a debugger need, which is most of it.
         """
-        ready, timers = self._ready, self._scheduled  # type: ignore[attr-defined]
+        ready, timers = self._ready, self._scheduled
         while timers and timers[0]._cancelled:
-            self._timer_cancelled_count -= 1  # type: ignore[attr-defined]
+            self._timer_cancelled_count -= 1
             heappop(timers)._scheduled = False
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
+        if not ready and not self._stopping:
             if not timers:
                 raise StuckError("nothing is left to happen, and somebody still waits")
-            self._clockwork.at = max(self._clockwork.at, timers[0].when())
-        due = self._clockwork.at + _RESOLUTION_S
+            self._at = max(self._at, timers[0].when())
+        due = self._at + _RESOLUTION_S
         while timers and timers[0].when() < due:
             timer = heappop(timers)
             timer._scheduled = False
@@ -68,9 +56,6 @@ class VirtualLoop(base_events.BaseEventLoop):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        """Take what a selector found: never anything."""
 
     def _write_to_self(self) -> None:
         """Wake the loop: it never sleeps."""

@@ -154,7 +154,10 @@ def _single_meeting(rules: SymbolRules, base: Money, amount: Quantity, cost: Mon
     """Return what `meeting_price` does for one leg, which meets it once at most: tier by tier from below."""
     size = abs(amount)
     for index, tier in enumerate(rules.tiers):
-        root = -(base + tier.cum - cost) / (amount - size * tier.rate)
+        slope = amount - size * tier.rate
+        if not slope:
+            continue
+        root = -(base + tier.cum - cost) / slope
         last = index + 1 == len(rules.tiers)
         if root > tier.floor / size and (last or root <= rules.tiers[index + 1].floor / size):
             return root
