@@ -439,6 +439,23 @@ def test_marks_are_read_in_every_wrapping(wrap):
     assert decode(wrap(mark())).events == (MarkPrice(1562305380000, "BTCUSDT", D("11794.15000000")),)
 
 
+@pytest.mark.parametrize("raw", [str, str.encode], ids=["text", "bytes"])
+def test_marks_written_as_the_exchange_writes_them_are_read_as_any_others(raw):
+    """Without spaces the frame of all marks is recognised by its beginning, and read at once."""
+    rows = [mark(), mark("ETHUSDT", "NaN"), mark("BTCUSD_PERP", st=2), mark("XRPUSDT", "2.5")]
+    spaced = json.dumps({"stream": "!markPrice@arr@1s", "data": rows})
+    compact = json.dumps({"stream": "!markPrice@arr@1s", "data": rows}, separators=(",", ":"))
+    decoder = FrameDecoder(wanted=lambda: {"BTCUSDT", "ETHUSDT", "BTCUSD_PERP"})
+
+    frame = decoder.decode(raw(compact))
+
+    assert frame == decoder.decode(raw(spaced))
+    assert ([event.symbol for event in frame.events], frame.dropped, frame.ignored) == (["BTCUSDT"], 1, 1)
+    for damaged in (compact[:-20], compact.replace('"E"', '"F"'), compact.replace('"data":[', '"data":[7,')):
+        with pytest.raises(MalformedFrame):
+            decoder.decode(raw(damaged))
+
+
 @pytest.mark.parametrize("price", ["0", "-1", "NaN", "sNaN", "Infinity", "", "x", "1E+99", "1e999999999"])
 def test_a_mark_that_is_no_price_is_dropped_and_counted(price):
     frame = decode({"stream": "s", "data": [mark(price=price), mark("ETHUSDT")]})

@@ -5,7 +5,6 @@ import gzip
 import json
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import pytest
@@ -69,7 +68,7 @@ READERS: dict[str, Callable[[Any], object]] = {
     "order": orders.regular_order,
     "orders": orders.regular_orders,
     "algo": orders.algo_order,
-    "algos": partial(orders.AlgoList().orders, whole=True),
+    "algos": lambda payload: orders.AlgoList().orders(payload, whole=True),
     "cancelled": orders.cancelled_algo,
     "trades": orders.fills,
     "positions": account.positions,

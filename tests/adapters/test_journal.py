@@ -1,17 +1,21 @@
 """The journal keeps decisions whole, refuses what it cannot trust, and never touches what it refused."""
 
+import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.journal_reader import EpisodeRow, Hindsight, JournalReader, PositionRow
-from tpctl.adapters.journal_schema import APPLICATION_ID, SCHEMA
+from tpctl.adapters.journal_schema import APPLICATION_ID, SCHEMA, checksum
 from tpctl.exits.errors import ExitCode, InputsError, LockedError, StateFileError
 from tpctl.exits.events import MarkPrice, Tick
 from tpctl.exits.ids import ClientId, Role
@@ -93,6 +97,11 @@ def path(tmp_path: Path) -> Path:
 def journal(path: Path) -> Iterator[Journal]:
     with open_journal(path) as opened:
         yield opened
+
+
+@given(st.lists(st.none() | st.integers() | st.text() | st.booleans() | st.sampled_from(PositionSide)))
+def test_a_checksum_is_the_one_of_the_row_as_json_which_older_journals_hold(values: list[object]) -> None:
+    assert checksum("events", tuple(values)) == zlib.crc32(json.dumps(["events", *values]).encode())
 
 
 def test_a_tidied_log_is_written_from_its_start_again(journal: Journal, path: Path) -> None:

@@ -94,7 +94,7 @@ async def _read(url: str) -> Ledger:
 
 
 @contextmanager
-def nobodys_market(url: str) -> Iterator[None]:
+def held_market(url: str) -> Iterator[None]:
     """Keep the market of the twin at `url` from moving by itself where the watch that drives it ends.
 
     Else a fast market fills take-profits between the end of the watch and the look at the books.

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from ledger import check_books, nobodys_market, read_ledger
+from ledger import check_books, held_market, read_ledger
 from processes import served_twin
 from terminals import Terminal, pulse_when, rest
 
@@ -32,7 +32,7 @@ def test_a_killed_view_leaves_lines_and_the_terminal_as_it_was(home: Path, state
         terminal.until("the dashboard ended (signal 9); positions stay guarded", "TP1 hit")
         before = pulse_when(state, lambda pulse: True, terminal.read)
         pulse_when(state, lambda pulse: pulse.at > before.at + TEN_MINUTES, terminal.read)
-        with nobodys_market(url):
+        with held_market(url):
             terminal.process.send_signal(signal.SIGINT)
             code = terminal.wait()
             ledger = read_ledger(url)

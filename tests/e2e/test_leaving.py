@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledger import check_books, nobodys_market, read_ledger
+from ledger import check_books, held_market, read_ledger
 from processes import PATIENCE_S, Process, environment, of, served_twin, watch, watch_args
 
 from tpctl.exits.errors import ExitCode
@@ -25,7 +25,7 @@ def test_a_signal_ends_the_watch_and_leaves_the_stops(
         while placed < 20:  # four positions: backstop, stop and three take-profits each
             assert process.until(lambda event: event["type"] == "accepted") is not None
             placed += 1
-        with nobodys_market(url):
+        with held_market(url):
             getattr(process, name)()
             done = process.finish()
             ledger = read_ledger(url)

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from ledger import check_books, nobodys_market, read_ledger
+from ledger import check_books, held_market, read_ledger
 from processes import Event, Process, of, served_twin, watch_args
 from terminals import Terminal, pulse_when, rest
 
@@ -45,7 +45,7 @@ def of_kind(state: Path, kind: NoteKind) -> list[Note]:
 def test_an_interrupt_is_announced_and_says_what_stays(home: Path, state: Path, one: tuple[str, ...]) -> None:
     with served_twin(home, *one) as url, Process(watch_args("--venue", url, state=state), home) as process:
         settle(process, 5)
-        with nobodys_market(url):
+        with held_market(url):
             process.interrupt()
             done = process.finish()
             ledger = read_ledger(url)
@@ -195,7 +195,7 @@ def test_a_closed_terminal_does_not_end_the_guarding(
         os.kill(terminal.process.pid, signal.SIGUSR1)
         while not (state / "snapshot.json").exists():
             rest()
-        with nobodys_market(url):
+        with held_market(url):
             terminal.process.terminate()
             code = terminal.wait(reading=False)
             ledger = read_ledger(url)

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from engine_desk import START, STEP_MS, XRP, Desk, DeskFeed, still
 
+from tpctl.adapters.codec import decode
 from tpctl.adapters.journal import Committed, Entry, Journal
 from tpctl.adapters.journal_reader import JournalReader
-from tpctl.exits.episode import Scope
+from tpctl.exits.episode import Episode, Scope
 from tpctl.exits.errors import CredentialsError, StateFileError, UnavailableError
-from tpctl.exits.events import Event, Filled, OrderLookedUp, StreamLost
+from tpctl.exits.events import Event, Filled, OrderLookedUp, OrderSeen, StreamLost
 from tpctl.exits.ids import Role, parse_client_id
 from tpctl.exits.intents import OrderIntent, PlaceStop, PlaceTakeProfit
-from tpctl.exits.model import NoteKind
+from tpctl.exits.model import NoteKind, OrderStatus
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Ratio
 from tpctl.ports import Fees
@@ -84,6 +85,18 @@ def test_what_is_sent_is_in_the_journal_before(desk: Desk) -> None:
     )
 
     assert len(seen) > 8
+
+
+def test_that_an_order_rests_is_written_down_with_what_follows(desk: Desk) -> None:
+    """A start sees it again: the checkpoint, and each later decision, hold it all the same."""
+    desk.run(*still("2.5000", 2))
+
+    with JournalReader.read_only(desk.journal_path) as journal:
+        seen = [event.order.status for _, event in journal.events() if isinstance(event, OrderSeen)]
+        (row,) = journal.states().values()
+    assert OrderStatus.NEW not in seen
+    assert row.state is not None
+    assert [order.confirmed for order in decode(row.state, Episode).orders] == [True] * 5
 
 
 def test_a_read_that_fails_is_unknown_not_empty(desk: Desk) -> None:

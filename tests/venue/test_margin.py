@@ -4,10 +4,12 @@ import json
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from venue_desk import BTC, XRP, Desk
 
 from tpctl.venue.core import Terms
-from tpctl.venue.margin import holding_maintenance, meeting_price
+from tpctl.venue.margin import holding_maintenance, maintenance_margin, meeting_price
 from tpctl.venue.quotes import MarketStep, Quote
 from tpctl.venue.rulebook import RuleBook, builtin_rules, load_rules
 
@@ -37,6 +39,32 @@ def test_liquidation_vectors(position: tuple[str, str], wallet: str, tier: tuple
 
     assert price is not None
     assert round(price, 4) == Decimal(expected)
+
+
+@given(
+    symbol=st.sampled_from(sorted(builtin_rules().symbols)),
+    size=st.decimals("0.001", "9999999", places=3),
+    short=st.booleans(),
+    entry=st.decimals("0.01", "99999", places=4),
+    base=st.decimals("-1000000", "99999999", places=2),
+)
+def test_the_liquidation_price_is_where_equity_meets_maintenance_in_every_tier(
+    symbol: str, size: Decimal, short: bool, entry: Decimal, base: Decimal
+):
+    rules = builtin_rules().symbols[symbol]
+    amount = -size if short else size
+
+    def spare(price: Decimal) -> Decimal:
+        return base + amount * (price - entry) - maintenance_margin(rules, size * price)
+
+    price = meeting_price(rules, base, [(amount, amount * entry)])
+
+    if price is None:
+        # A long that even zero does not end, or a short that was lost at any price.
+        assert base - amount * entry <= 0 if short else spare(Decimal(0)) >= 0
+    else:
+        assert price > 0
+        assert abs(spare(price)) <= Decimal("1e-12") * (abs(base) + size * (price + entry))
 
 
 def test_a_position_that_the_wallet_covers_to_zero_has_no_liquidation_price():

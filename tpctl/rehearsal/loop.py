@@ -28,7 +28,6 @@ class VirtualLoop(base_events.BaseEventLoop):
         self._ready: Any
         self._scheduled: Any
         self._stopping: bool
-        self._timer_cancelled_count: int
 
     def time(self) -> float:
         """Return the time of the story in seconds."""
@@ -41,7 +40,6 @@ class VirtualLoop(base_events.BaseEventLoop):
         """
         ready, timers = self._ready, self._scheduled
         while timers and timers[0]._cancelled:
-            self._timer_cancelled_count -= 1
             heappop(timers)._scheduled = False
         if not ready and not self._stopping:
             if not timers:

@@ -118,31 +118,19 @@ def meeting_price(rules: SymbolRules, base: Money, legs: Sequence[tuple[Quantity
     """
     if len(legs) == 1:
         return _single_meeting(rules, base, *legs[0])
-    sizes = [abs(amount) for amount, _ in legs]
-    edges = sorted({tier.floor / size for tier in rules.tiers for size in sizes} | {ZERO})
-    # The tier each leg is in: the segments rise, and so do the tiers.
-    places = [0] * len(legs)
-    last = len(rules.tiers) - 1
+    edges = sorted({tier.floor / abs(amount) for tier in rules.tiers for amount, _ in legs} | {ZERO})
     roots: list[Price] = []
     for index, low in enumerate(edges):
         high = edges[index + 1] if index + 1 < len(edges) else None
-        slope, offset = ZERO, base
-        for number, (amount, cost) in enumerate(legs):
-            place = places[number]
-            if high is None:
-                place = last
-            else:
-                # Judged mid-segment: at the edges themselves division may round to the wrong side.
-                notional = sizes[number] * (low + high) / 2
-                while place < last and notional > rules.tiers[place].cap:
-                    place += 1
-            places[number] = place
-            tier = rules.tiers[place]
-            slope += amount - sizes[number] * tier.rate
+        slope = offset = ZERO
+        for amount, cost in legs:
+            # Judged mid-segment: at the edges themselves division may round to the wrong side.
+            tier = rules.tier(abs(amount) * (low + high) / 2) if high is not None else rules.tiers[-1]
+            slope += amount - abs(amount) * tier.rate
             offset += tier.cum - cost
         if not slope:
             continue
-        root = -offset / slope
+        root = -(base + offset) / slope
         if root > low and (high is None or root <= high):
             roots.append(root)
     if not roots:

@@ -111,21 +111,24 @@ class AlgoList:
     """
 
     def __init__(self) -> None:
-        self._known: dict[object, tuple[Row, LiveOrder]] = {}
+        self._known: dict[str, tuple[Row, LiveOrder]] = {}
 
     def orders(self, payload: object, *, whole: bool) -> tuple[LiveOrder, ...]:
         """Return the conditional orders of an answer, which lists those of all symbols or not; raises `Malformed`.
 
         Execution algorithms (VP, TWAP) share the list but are no conditional orders; they are left out.
         """
-        found: dict[object, tuple[Row, LiveOrder]] = {}
+        found: dict[str, tuple[Row, LiveOrder]] = {}
         for item in rows(payload, "openAlgoOrders"):
             if item.get("algoType", "CONDITIONAL") != "CONDITIONAL":
                 continue
             name = str(item.get("algoId"))
             known = self._known.get(name)
             found[name] = known if known is not None and known[0] == item else (item, algo_order(item))
-        self._known = found if whole else self._known | found
+        if whole:
+            self._known = found
+        else:
+            self._known.update(found)
         return tuple(order for _, order in found.values())
 
 

@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 
 # Coin-margined symbols share the all-market arrays and the account since 2026-06-30 (binance-usdm 2.1).
 _COIN_MARGINED = 2
-# How a frame of the all-market marks begins where it comes on a combined stream (binance-usdm 2.2).
+# How a frame of the all-market marks begins where it comes on a combined stream (binance-usdm 5.6).
 _MARKS_TEXT = '{"stream":"!markPrice@arr'
 _MARKS_HEADS = frozenset({_MARKS_TEXT, _MARKS_TEXT.encode()})
 # Reasons of ACCOUNT_UPDATE that move liquidation prices without changing a size.
