@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tpctl")
+
+# A script that runs the tests in the background has them ignore interrupts, and so would every process they begin.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _homes = itertools.count(1)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
