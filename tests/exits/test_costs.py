@@ -68,6 +68,19 @@ def test_the_exchange_may_stamp_the_last_exit_after_the_close_was_noted() -> Non
     assert entries_of(CLOSING, late) == Entries(10 * HOUR, Decimal("0.3"))
 
 
+def test_another_position_may_begin_in_the_millisecond_of_the_close() -> None:
+    """As on a crash day of the recorded market: stopped out, and sold short in the same step."""
+    turned = (*LIFE, fill(20 * HOUR, SELL, "5", "9", trade_id=20 * HOUR + 1))
+    payments = [(16 * HOUR, Decimal("-0.5")), (20 * HOUR + 5_000, Decimal("-0.1"))]
+
+    entries = entries_of(CLOSING, turned)
+
+    assert entries == Entries(10 * HOUR, Decimal("0.3"))
+    assert isinstance(entries, Entries)
+    # What is booked after the close may be the next position's.
+    assert funding_of(CLOSING, entries, turned, payments) == Decimal("0.5")
+
+
 @pytest.mark.parametrize(
     ("fills", "quantity", "reason"),
     [

@@ -5,7 +5,7 @@ is unavailable with its reason. Positive is paid, negative received.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import Fill, PositionKey
@@ -46,28 +46,43 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """How a position was built: when its first execution was, and the fees of all that enlarged it."""
+    """How a position was built: when its first execution was, and the fees of all that enlarged it.
+
+    `last_exit` is the id of the execution that closed it, where that is known; what is numbered above it is of other
+    positions.
+    """
 
     at: Millis
     fees: Money | Unavailable
+    last_exit: int | None = field(default=None, compare=False)
 
 
 def entries_of(closing: Closing, fills: Sequence[Fill]) -> Entries | Unavailable:
     """Return how a position was built, going back from its last exit until nothing is left of it.
 
-    `fills` are the account's executions of the symbol, oldest first.
+    `fills` are the account's executions of the symbol, oldest first. Which of those about its close was the last exit
+    is what adds up: another position may begin in the same millisecond, and the exchange stamps by a clock that may be
+    ahead of the one the close was noted by.
     """
-    found = _entries_before(closing, fills, closing.closed_at)
-    # The exchange stamps an execution by its own clock, which may be ahead of the one the close was noted by.
-    return found if isinstance(found, Entries) else _entries_before(closing, fills, closing.closed_at + _SKEW_MS)
+    own = [
+        fill
+        for fill in fills
+        if fill.position_side in {None, closing.key.side} and fill.at <= closing.closed_at + _SKEW_MS
+    ]
+    exits = [place for place, fill in enumerate(own) if fill.order_side is closing.key.side.closing]
+    noted = [place for place in exits if own[place].at <= closing.closed_at]
+    about = [place for place in noted if own[place].at >= closing.closed_at - _SKEW_MS]
+    for place in (*reversed(about), *reversed(exits[len(noted) :])):
+        found = _entries_before(closing, own[: place + 1])
+        if isinstance(found, Entries):
+            return found
+    return _entries_before(closing, own)
 
 
-def _entries_before(closing: Closing, fills: Sequence[Fill], until: Millis) -> Entries | Unavailable:
+def _entries_before(closing: Closing, fills: Sequence[Fill]) -> Entries | Unavailable:
     key, left, sold = closing.key, ZERO, ZERO
     grown: list[Fill] = []
     for fill in reversed(fills):
-        if fill.position_side not in {None, key.side} or fill.at > until:
-            continue
         if fill.order_side is key.side.closing:
             left, sold = left + fill.quantity, sold + fill.quantity
         elif left:
@@ -79,7 +94,7 @@ def _entries_before(closing: Closing, fills: Sequence[Fill], until: Millis) -> E
         return Unavailable("the executions that were read do not reach back to its opening")
     if left < 0 or sold != closing.quantity:
         return Unavailable("the account's executions do not add up to it")
-    return Entries(grown[-1].at, _fees(key.symbol, grown))
+    return Entries(grown[-1].at, _fees(key.symbol, grown), fills[-1].trade_id)
 
 
 def _fees(symbol: str, fills: Iterable[Fill]) -> Money | Unavailable:
@@ -100,7 +115,8 @@ def funding_of(
     """
     until, hedged = closing.closed_at + BOOKED_WITHIN_MS, False
     for fill in fills:
-        if closing.closed_at < fill.at <= until:
+        beyond = entries.last_exit is not None and fill.trade_id > entries.last_exit
+        if closing.closed_at < fill.at <= until or (beyond and fill.at == closing.closed_at):
             until = closing.closed_at
         hedged |= fill.position_side is closing.key.side.other and entries.at <= fill.at <= closing.closed_at
     own = [(at, amount) for at, amount in payments if entries.at <= at <= until]
