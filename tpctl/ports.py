@@ -84,6 +84,14 @@ class KeyRights:
 
 
 @dataclass(frozen=True, slots=True)
+class Holdings:
+    """The open positions as of one read, and the mode they are held in."""
+
+    mode: PositionMode
+    positions: tuple[Position, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """An intent the guard let through. Only `engine.guard` builds these."""
 
@@ -116,6 +124,10 @@ class AccountReader(Protocol):
 
     async def positions(self, symbol: str | None = None) -> tuple[Position, ...]:
         """Return the open positions; flat ones are left out."""
+        ...
+
+    async def holdings(self) -> Holdings:
+        """Return the open positions and the position mode they are held in."""
         ...
 
     async def open_orders(self, symbol: str | None = None) -> tuple[LiveOrder, ...]:

@@ -289,6 +289,18 @@ def test_position_mode_is_read_and_never_assumed():
         account.position_mode({})
 
 
+def test_position_mode_shows_in_rows_of_positions_where_there_are_any():
+    rows = {side: {"positionSide": side} for side in ("BOTH", "LONG", "SHORT")}
+
+    assert account.mode_shown([rows["BOTH"]]) is PositionMode.ONE_WAY
+    assert account.mode_shown([rows["LONG"], rows["SHORT"]]) is PositionMode.HEDGE
+    assert account.mode_shown([]) is None
+    with pytest.raises(Malformed, match="both modes"):
+        account.mode_shown([rows["BOTH"], rows["SHORT"]])
+    with pytest.raises(Malformed):
+        account.mode_shown([{"symbol": "XRPUSDT"}])
+
+
 def test_fees_and_volume_are_read():
     rates = account.fees({"symbol": "A", "makerCommissionRate": "0.0002", "takerCommissionRate": "0.0005"}, "A")
 

@@ -31,7 +31,7 @@ from tpctl.exits.events import Accepted, Refused, Unknown, Withheld
 from tpctl.exits.instrument import PositionSide, Unavailable
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.model import Book, OrderStatus, PositionKey, PositionMode, WorkingType
-from tpctl.ports import Admitted, KeyRights
+from tpctl.ports import Admitted, Holdings, KeyRights
 
 NOW = 1_789_000_000_000
 KEY, SECRET = "CANARYKEY" * 4, "CANARYSECRET" * 4
@@ -415,6 +415,7 @@ READS = {
     "server_time": lambda a: a.server_time(),
     "position_mode": lambda a: a.position_mode(),
     "positions": lambda a: a.positions(),
+    "holdings": lambda a: a.holdings(),
     "open_orders": lambda a: a.open_orders("XRPUSDT"),
     "find_order": lambda a: a.find_order("XRPUSDT", "x", Book.ALGO),
     "fills": lambda a: a.fills("XRPUSDT", NOW - 1000),
@@ -575,6 +576,17 @@ def test_the_account_mode_is_read_from_the_cheap_endpoint():
 
     assert run(script, READS["position_mode"]) is PositionMode.HEDGE
     assert script.paths() == ["v1/accountConfig"]
+
+
+def test_the_mode_of_holdings_is_asked_for_only_where_no_row_shows_it():
+    flat = {"symbol": "XRPUSDT", "positionSide": "LONG", "positionAmt": "0.0"}
+    shown = Script([[flat]])
+    assert run(shown, READS["holdings"]) == Holdings(PositionMode.HEDGE, ())
+    assert shown.paths() == ["v3/positionRisk"]
+
+    asked = Script([[]], by_path={"/fapi/v1/accountConfig": [{"dualSidePosition": False}]})
+    assert run(asked, READS["holdings"]) == Holdings(PositionMode.ONE_WAY, ())
+    assert asked.paths() == ["v3/positionRisk", "v1/accountConfig"]
 
 
 def test_positions_and_wallet_are_read_from_version_three():

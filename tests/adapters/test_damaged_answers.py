@@ -71,7 +71,7 @@ READERS: dict[str, Callable[[Any], object]] = {
     "algos": lambda payload: orders.AlgoList().orders(payload, whole=True),
     "cancelled": orders.cancelled_algo,
     "trades": orders.fills,
-    "positions": account.positions,
+    "positions": lambda payload: (account.positions(payload), account.mode_shown(payload)),
     "mode": account.position_mode,
     "config": lambda payload: account.symbol_config(payload, BTC),
     "wallet": lambda payload: account.wallet(payload, "USDT"),

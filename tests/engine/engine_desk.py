@@ -33,7 +33,7 @@ from tpctl.exits.intents import OrderIntent
 from tpctl.exits.model import Book, Fill, LiveOrder, Note, NoteKind, Position, PositionKey, PositionMode, Regime
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.units import Ratio
-from tpctl.ports import Admitted, Candle, Fees, Premium, RiskMeter, SymbolConfig, Wallet
+from tpctl.ports import Admitted, Candle, Fees, Holdings, Premium, RiskMeter, SymbolConfig, Wallet
 from tpctl.settings.schema import InputSettings
 from tpctl.venue.quotes import MarketStep, Quote
 from tpctl.venue.rulebook import builtin_rules
@@ -88,6 +88,12 @@ class DeskExchange:
     async def positions(self, symbol: str | None = None) -> tuple[Position, ...]:
         self._read("positions")
         return account.positions(self.venue.position_risk_v3({}))
+
+    async def holdings(self) -> Holdings:
+        self._read("holdings")
+        rows = self.venue.position_risk_v3({})
+        shown = account.mode_shown(rows)
+        return Holdings(await self.position_mode() if shown is None else shown, account.positions(rows))
 
     async def open_orders(self, symbol: str | None = None) -> tuple[LiveOrder, ...]:
         self._read("open_orders")

@@ -101,7 +101,7 @@ def test_that_an_order_rests_is_written_down_with_what_follows(desk: Desk) -> No
 
 def test_a_read_that_fails_is_unknown_not_empty(desk: Desk) -> None:
     def outage(name: str) -> Exception | None:
-        return OUTAGE if name == "positions" and desk.clock.at > START + 2 * STEP_MS else None
+        return OUTAGE if name == "holdings" and desk.clock.at > START + 2 * STEP_MS else None
 
     desk.exchange.failing = outage
     summary = desk.run(*still("2.5000", 30))
@@ -114,7 +114,7 @@ def test_a_read_that_fails_is_unknown_not_empty(desk: Desk) -> None:
 
 def test_recovery_from_an_outage_is_told_once(desk: Desk) -> None:
     gone: list[bool] = []
-    desk.exchange.failing = lambda name: OUTAGE if gone and name in {"positions", "fills"} else None
+    desk.exchange.failing = lambda name: OUTAGE if gone and name in {"holdings", "fills"} else None
     desk.run(*still("2.5", 2), lambda: gone.append(True), *still("2.5", 20), gone.clear, *still("2.5", 4))
 
     assert [note.reason for note in desk.told(NoteKind.RECOVERED)] == ["the account can be read again"]
@@ -138,7 +138,7 @@ def test_reads_of_the_account_keep_their_distance(desk: Desk) -> None:
     lost: list[list[Event]] = [[StreamLost(START, "again")]] * 5
     desk.run(*still("2.5", 2), *lost, *still("2.5", 12))
 
-    times = [at for name, at in desk.exchange.reads if name == "position_mode"]
+    times = [at for name, at in desk.exchange.reads if name == "holdings"]
     assert all(later - earlier >= 1_000 for earlier, later in pairwise(times))
     assert max(later - earlier for earlier, later in pairwise(times)) <= 30_000
 

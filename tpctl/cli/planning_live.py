@@ -145,9 +145,8 @@ class _Look:
 
     async def positions(self, failures: list[TpctlError]) -> list[PlanSheet]:
         """Plan the open positions, all or of the named symbols."""
-        mode = await self.reader.position_mode()
-        held = await self.reader.positions()
-        chosen = self._chosen(held, failures)
+        held = await self.reader.holdings()
+        chosen = self._chosen(held.positions, failures)
         if not chosen:
             return []
         live = await self._open_orders(chosen)
@@ -158,7 +157,7 @@ class _Look:
         for position in chosen:
             running = running_plan(journal[position.key], position) if position.key in journal else None
             try:
-                sheets.append(await self._position(position, contexts, mode, live, paid[position.key], running))
+                sheets.append(await self._position(position, contexts, held.mode, live, paid[position.key], running))
             except InputsError as error:
                 failures.append(error)
         return sheets

@@ -25,11 +25,10 @@ async def read_account(reader: AccountReader, state: State, began: Millis, *, wi
     the regular interval 180 of 2400 a minute. Another, of which a busy minute may need dozens, lists those of the known
     symbols at a weight of 2 each.
     """
-    mode = await reader.position_mode()
-    positions = await reader.positions()
-    symbols = {position.key.symbol for position in positions} | {key.symbol for key in state.episodes}
+    held = await reader.holdings()
+    symbols = {position.key.symbol for position in held.positions} | {key.symbol for key in state.episodes}
     orders = await (reader.open_orders() if wide else _open_orders(reader, symbols))
-    return Snapshot(began, mode, positions, orders)
+    return Snapshot(began, held.mode, held.positions, orders)
 
 
 async def missed_events(reader: AccountReader, state: State, now: Millis) -> list[Event]:

@@ -38,7 +38,7 @@ from tpctl.exits.intents import CancelOrder, OrderIntent, PlaceTakeProfit
 from tpctl.exits.mid import TopOfBook
 from tpctl.exits.model import Book, Fill, LiveOrder, Position, PositionMode
 from tpctl.exits.units import Millis
-from tpctl.ports import Admitted, Candle, Fees, FundingFee, KeyRights, Premium, SymbolConfig, Wallet
+from tpctl.ports import Admitted, Candle, Fees, FundingFee, Holdings, KeyRights, Premium, SymbolConfig, Wallet
 
 _DAY = 86_400_000
 # userTrades answers at most a week and a thousand rows at a time.
@@ -97,8 +97,20 @@ class BinanceReader:
 
     async def positions(self, symbol: str | None = None) -> tuple[Position, ...]:
         """Return the open positions; flat ones are left out."""
+        return self._positions(await self._position_rows(symbol))
+
+    async def holdings(self) -> Holdings:
+        """Return the open positions and the position mode, which is asked for only where no row shows it."""
+        payload = await self._position_rows(None)
+        found = self._positions(payload)
+        shown: PositionMode | None = self._wire.parsed("the positions", account.mode_shown, payload)
+        return Holdings(await self.position_mode() if shown is None else shown, found)
+
+    async def _position_rows(self, symbol: str | None) -> object:
         params = _for(symbol)
-        payload = await self._account(lambda client: client.futures_position_information(**params), "the positions", 5)
+        return await self._account(lambda client: client.futures_position_information(**params), "the positions", 5)
+
+    def _positions(self, payload: object) -> tuple[Position, ...]:
         found: tuple[Position, ...] = self._wire.parsed("the positions", account.positions, payload)
         return found
 

@@ -60,6 +60,21 @@ def positions(payload: object) -> tuple[Position, ...]:
     return tuple(found)
 
 
+def mode_shown(payload: object) -> PositionMode | None:
+    """Return the mode the rows of a v3 positionRisk answer are of, None where there are none; raises `Malformed`.
+
+    A row of one-way mode names no side (BOTH), one of hedge mode does; the mode cannot change while there are rows,
+    which are of positions or open orders (-4067, -4068).
+    """
+    modes = {
+        PositionMode.ONE_WAY if position_side(text(source, "positionSide")) is None else PositionMode.HEDGE
+        for source in rows(payload, "positionRisk")
+    }
+    if len(modes) > 1:
+        raise Malformed("positionRisk shows positions of both modes")
+    return modes.pop() if modes else None
+
+
 def position_mode(payload: object) -> PositionMode:
     """Return the position mode of an accountConfig answer; raises `Malformed`."""
     source = row(payload, "accountConfig")
