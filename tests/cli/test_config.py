@@ -1,7 +1,8 @@
 """`tpctl config`: the file it writes, shows, checks and finds."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from tpctl.cli.main import run
 from tpctl.exits.errors import ExitCode
 from tpctl.settings.load import load
 from tpctl.settings.schema import FileSettings
+from tpctl.settings.spell import leaves, table_of
+
+SECTIONS = ("watch", "inputs", "exits", "notify", "telemetry")
 
 Ask = Callable[..., tuple[ExitCode, str, str]]
 
@@ -65,13 +69,27 @@ def test_the_first_file_is_private_valid_and_changes_nothing(ask: Ask, tmp_path:
     assert "exists already" in err
 
 
-def test_every_line_of_the_first_file_is_a_default_that_can_be_uncommented(tmp_path: Path) -> None:
+def test_the_first_file_has_every_setting_at_its_default_or_with_an_example(tmp_path: Path) -> None:
     lines = starter().splitlines()
     begin = next(number for number, line in enumerate(lines) if line.startswith("["))
     file = tmp_path / "all.toml"
     file.write_text("\n".join(line.removeprefix("# ") for line in lines[begin:]))
-    settings, default = load(file), FileSettings()
-    assert (settings.exits, settings.watch, settings.inputs) == (default.exits, default.watch, default.inputs)
+    settings = load(file)
+    stated = dict(leaves({name: table_of(getattr(settings, name)) for name in SECTIONS}))
+    defaults = dict(leaves({name: table_of(getattr(FileSettings(), name)) for name in SECTIONS}))
+    assert {path: stated[path] for path in defaults} == defaults
+    assert sum("# no default" in line for line in lines) == len(stated) - len(defaults)
+    assert [name for section in SECTIONS for name in unset(getattr(settings, section))] == []
+
+
+def unset(record: object) -> Iterator[str]:
+    """Yield the settings of a section that have no value."""
+    for each in fields(record):  # type: ignore[arg-type]
+        value = getattr(record, each.name)
+        if value is None:
+            yield each.name
+        elif is_dataclass(value):
+            yield from unset(value)
 
 
 def test_what_show_prints_gives_the_same_settings_again(ask: Ask, own: Path, tmp_path: Path) -> None:

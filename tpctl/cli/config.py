@@ -27,7 +27,7 @@ from tpctl.exits.errors import ExitCode, UsageError
 from tpctl.exits.units import Millis
 
 EXAMPLES = (
-    Example("tpctl config init", "write a configuration file with every setting at its default, commented out"),
+    Example("tpctl config init", "write a configuration file with every setting, commented out, at its default"),
     Example("tpctl config show --origin", "what is in force, and where each value came from"),
     Example("tpctl config doctor", "examine files, keys, clock and limits before anything is guarded"),
     Example("tpctl config doctor --check --json", "the same for a script: 20 where there are warnings but no error"),
@@ -107,9 +107,9 @@ def config(
 ) -> ExitCode:
     """Make, show and check the configuration, and examine the account it names.
 
-    init writes a file with every setting at its default, commented out, where there is none yet. show prints what is in
-    force for a profile, as TOML. validate reads the whole file and reports the first mistake. path prints where the
-    file is looked for; with --json also where state and cache lie.
+    init writes a file, where there is none yet, with every setting commented out, at its default where it has one. show
+    prints what is in force for a profile, as TOML. validate reads the whole file and reports the first mistake. path
+    prints where the file is looked for; with --json also where state and cache lie.
 
     doctor checks what a watch would stumble over: files and their modes, keys and their rights, the clock, both order
     books, the room left for conditional orders, the lock. It reads only, and exits with the code of the first error.

@@ -3,27 +3,36 @@
 import os
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 from tpctl.adapters.files import create_atomic
 from tpctl.cli.config import Action, ConfigOptions
 from tpctl.exits.errors import ConfigError, ExitCode
+from tpctl.exits.model import Regime
+from tpctl.exits.rules import ExitRules, StopRules
+from tpctl.exits.units import Ratio
 from tpctl.settings.load import default_config_path, load
 from tpctl.settings.profile import cache_dir
-from tpctl.settings.schema import FileSettings, Settings, Source
+from tpctl.settings.schema import FileSettings, InputSettings, NotifySettings, Settings, Source, TelemetrySettings
 from tpctl.settings.spell import leaves, spelled, table_of
 
 _HEAD = """\
-# tpctl's configuration. Every setting stands here at its default, commented out; remove the '#' to change it.
-# Keys never stand in this file: name a key_file (mode 0600), a key_command or a key_env in the profile.
-# 'tpctl config validate' checks it, 'tpctl config show --origin' says what is in force.
+# tpctl's configuration. Every setting is here, commented out: at its default or, where it has none, with an example.
+# Remove the '#' to change it. 'tpctl config validate' checks it, 'tpctl config show --origin' says what is in force.
+# Keys never stand in this file: a profile names one source of them.
 
 # [profiles.demo]
-# key_file = "demo.keys"
+# key_file = "demo.keys"            # mode 0600
 
 # [profiles.live]
 # allow_live = true
-# key_file = "live.keys"
+# key_command = ["pass", "show", "binance"]
+
+# [profiles.second]
+# env = "live"
+# key_env = "SECOND"                # SECOND_API_KEY and SECOND_API_SECRET
+# state_dir = "/var/lib/tpctl/second"
 
 # Which policy a position gets, by a stable hash: 'tpctl metrics --compare tp-v3/dynamic tp-v3/static' compares them.
 # [experiment]
@@ -54,13 +63,39 @@ def _file(options: ConfigOptions) -> Path:
     return options.shared.config or default_config_path()
 
 
+# What has no default, with a value it could have.
+_EXAMPLES = FileSettings(
+    inputs=InputSettings(confidence=Decimal("0.85"), volatility=Ratio.percent("2.5"), regime=Regime.NORMAL),
+    exits=ExitRules(stop=StopRules(max_margin_loss=Decimal("0.2"))),
+    notify=NotifySettings(
+        command=("notify-send", "tpctl", "{text}"),
+        webhook="https://hooks.example.com/tpctl",
+        ntfy="https://ntfy.sh/my-topic",
+        heartbeat="https://hc-ping.com/my-check",
+    ),
+    telemetry=TelemetrySettings(
+        log_file=Path("/var/log/tpctl/events.log"),
+        prometheus_file=Path("/var/lib/node_exporter/tpctl.prom"),
+        metrics_port=9188,
+    ),
+)
+_SECTIONS = ("watch", "inputs", "exits", "notify", "telemetry")
+
+
 def starter() -> str:
-    """Return the first configuration file: every default, commented out under its section."""
+    """Return the first configuration file: every setting, commented out under its section."""
     import tomli_w
 
-    table = table_of(FileSettings())
-    lines = tomli_w.dumps({name: table[name] for name in ("watch", "inputs", "exits")}).splitlines()
-    shown = (line if not line or line.startswith("[") else f"# {line}" for line in lines)
+    table = table_of(_EXAMPLES)
+    defaults = {path for path, _ in leaves(table_of(FileSettings()))}
+    shown, section = [], ""
+    for line in tomli_w.dumps({name: table[name] for name in _SECTIONS}).splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        name, is_setting, _ = line.partition(" = ")
+        example = is_setting and f"{section}.{name}" not in defaults and not line.startswith(" ")
+        mark = "  # no default" if example else ""
+        shown.append(line if not line or line.startswith("[") else f"# {line}{mark}")
     return "\n".join([_HEAD, *shown]) + "\n"
 
 
