@@ -189,7 +189,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "I8: the journal is written after, or without, what is sent",
         (
             Edit(
-                "tpctl.engine.watch:Watch._commit",
+                "tpctl.engine.decisions:Decisions._commit",
                 "intents=tuple(i for i in decision.intents if isinstance(i, OrderIntent)),",
                 "intents=(),",
             ),

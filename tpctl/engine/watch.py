@@ -12,42 +12,36 @@ import contextlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 
-from tpctl.adapters.journal import Entry, Journal
+from tpctl.adapters.journal import Journal
 from tpctl.adapters.recording import Recorder
 from tpctl.adapters.requests import wall_ms
 from tpctl.engine.account_reads import AccountReads
 from tpctl.engine.books import BookWatch
 from tpctl.engine.context import ContextSource
+from tpctl.engine.decisions import Decisions
 from tpctl.engine.errands import Errands
 from tpctl.engine.guard import Guard
 from tpctl.engine.lanes import Lanes
-from tpctl.engine.memory import episode_rows, position_row
-from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
+from tpctl.engine.scorekeeper import Scorekeeper
 from tpctl.engine.settle import Settler
 from tpctl.engine.standing import standing_notes
-from tpctl.exits.decide import recover, step
+from tpctl.exits.decide import step
 from tpctl.exits.draft import STALE_MS
-from tpctl.exits.episode import Decision, Episode, OrderState, Phase, Scope, State
-from tpctl.exits.errors import (
-    RateLimitedError,
-    StateFileError,
-    TpctlError,
-    UnavailableError,
-)
-from tpctl.exits.events import Event, MarkPrice, OrderSeen, Released, Requested, RiskRead, Snapshot, StreamLost, Tick
+from tpctl.exits.episode import Episode, OrderState, Phase, Scope, State
+from tpctl.exits.errors import RateLimitedError, StateFileError, TpctlError, UnavailableError
+from tpctl.exits.events import Event, MarkPrice, Released, Requested, StreamLost, Tick
 from tpctl.exits.flatten import is_flat, next_to_close, open_episodes
 from tpctl.exits.intents import Intent, OrderIntent, ReadAccount
-from tpctl.exits.model import Note, NoteKind, OrderStatus, PositionKey, Scalar
-from tpctl.exits.quiet import awake, keys_of, loud_first
-from tpctl.exits.requests import CloseAll, Outcome, Request, RequestAnswer, answer_in
+from tpctl.exits.model import Note, NoteKind, PositionKey, Scalar
+from tpctl.exits.quiet import loud_first
+from tpctl.exits.requests import CloseAll, Outcome, Request
 from tpctl.exits.rules import ExitRules
 from tpctl.exits.snapshot import AGREEING_READS
 from tpctl.exits.units import Millis
 from tpctl.ports import Adviser, Clock, Exchange, Feed, RiskMeter
 
 _TICK_MS = 1_000
-# How much of the quiet changes, above all of a trail's peak, a crash may cost.
-_CHECKPOINT_MS = 60_000
+_PUBLISH_AGAIN_MS = 60_000
 # A week of one-minute candles; what an older run left is not judged.
 _MAX_CANDLES = 10_080
 _FINISH_S = 5.0
@@ -113,12 +107,19 @@ class Watch:
         self._journal = journal
         self._clock = clock
         self._scores = scores
-        self._tell = tell
         self._terms = terms
         self._halted = halted
-        self._recorder = recorder
         self._turned = turned
-        self.state = recover(state)
+        self._decisions = Decisions(
+            journal,
+            clock,
+            scores,
+            state=state,
+            armed=terms.mode == "armed",
+            tell=tell,
+            heard=self._heard,
+            recorder=recorder,
+        )
         self._inbox: asyncio.Queue[Sequence[Event]] = asyncio.Queue()
         self._lanes = Lanes(
             exchange,
@@ -135,7 +136,7 @@ class Watch:
             clock,
             state=lambda: self.state,
             begin=self._begin,
-            tell=self._tell_all,
+            tell=self._decisions.tell,
             deliver=self._inbox.put_nowait,
             failed=self._fail,
         )
@@ -144,7 +145,7 @@ class Watch:
             lockstep=terms.lockstep,
             state=lambda: self.state,
             begin=self._begin,
-            tell=self._tell_all,
+            tell=self._decisions.tell,
             deliver=self._inbox.put_nowait,
             keep=journal.commit,
             risk=risk,
@@ -155,17 +156,22 @@ class Watch:
         self._judging: asyncio.Task[None] | None = None
         self._publish_at: Millis = 0
         self._ticked_at: Millis = 0
-        self._checkpoint_at: Millis = 0
-        self._dirty: set[PositionKey] = set()
-        self._unsure: set[PositionKey] = set()
         self._stopping = asyncio.Event()
         self._stop_reason = ""
         self._failure: BaseException | None = None
         self._started_at: Millis | None = None
         self._halt: str | None = None
         self._asked = 0
-        self.rejected = 0
-        self._naked_ms = 0
+
+    @property
+    def state(self) -> State:
+        """The state as last decided."""
+        return self._decisions.state
+
+    @property
+    def rejected(self) -> int:
+        """How many orders the exchange refused."""
+        return self._decisions.rejected
 
     @property
     def now(self) -> Millis:
@@ -216,16 +222,14 @@ class Watch:
 
     def _beside(self, notes: Sequence[Note]) -> None:
         try:
-            self._tell_all(notes)
+            self._decisions.tell(notes)
         except StateFileError as error:
             self._fail(error)
 
     def reconfigure(self, rules: ExitRules, scope: Scope, *, reconcile_ms: int, mark_max_age_ms: int | None) -> None:
         """Decide by other rules from now on. A plan that stands keeps its levels: the next one follows the rules."""
         self._terms = replace(self._terms, reconcile_ms=reconcile_ms, mark_max_age_ms=mark_max_age_ms)
-        quiet = self.state.quiet.keys()
-        self._dirty |= {key for symbol in quiet for key in keys_of(symbol) if key in self.state.episodes}
-        self.state = replace(awake(self.state, quiet), rules=rules, scope=scope)
+        self._decisions.reconfigure(rules, scope)
         self.resync("the configuration was read again")
 
     def ask(self, key: PositionKey, request: Request, source: str) -> str:
@@ -247,7 +251,7 @@ class Watch:
         """Guard until stopped, the market ends, or the time is over; raise what cannot be survived."""
         pump: asyncio.Task[None] | None = None
         try:
-            self._say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
+            self._decisions.say(NoteKind.STARTED, "watch started", env=self._terms.env, mode=self._terms.mode)
             await self._errands.start()
             await self._recover()
             pump = self._begin(self._pump())
@@ -368,18 +372,10 @@ class Watch:
         return is_flat(self.state)
 
     def _apply(self, event: Event) -> bool:
-        """Decide on one event and make it durable; return whether it led to an order."""
+        """Decide on one event and do what follows; return whether it led to an order."""
         if isinstance(event, StreamLost):
             self._reads.lost()
-        decision = step(self.state, event)
-        if self._recorder is not None:
-            self._recorder.took(self.state, event, decision)
-        lasting = bool(decision.intents or decision.notes or decision.attempts)
-        if lasting or (decision.changed and not _is_seen_again(event)):
-            self._commit(event, decision)
-        else:
-            self._dirty |= decision.changed
-            self.state = decision.state
+        decision = self._decisions.take(event)
         for intent in decision.intents:
             self._dispatch(intent)
         if isinstance(event, MarkPrice):
@@ -387,47 +383,8 @@ class Watch:
         self._publish()
         return any(isinstance(intent, OrderIntent) for intent in decision.intents)
 
-    def _commit(self, event: Event | None, decision: Decision) -> None:
-        # What moved with the market alone waits for the next checkpoint, which has no event.
-        keys = (decision.changed if event is not None else decision.changed | self._dirty) - self._unsure
-        self._dirty -= keys
-        now = self._clock.now()
-        if not self._dirty:
-            self._checkpoint_at = now
-        both = {**self.state.episodes, **decision.state.episodes} if decision.attempts else {}
-        watched, clear = aftermaths_of(decision.attempts, both)
-        entry = Entry(
-            at=now if event is None else event.at,
-            event=event,
-            states=tuple(position_row(decision.state, key) for key in sorted(keys, key=str)),
-            intents=tuple(i for i in decision.intents if isinstance(i, OrderIntent)),
-            notes=decision.notes,
-            attempts=decision.attempts,
-            episodes=tuple(episode_rows(self.state, decision.state, keys)),
-            aftermaths=tuple(aftermath for _, aftermath in watched),
-            hindsights=tuple(clear),
-            answers=self._answers(decision.notes),
-        )
-        try:
-            committed = self._journal.commit(entry)
-        except BaseException:
-            # It may be durable all the same; memory, which is now behind it, must not be written over it.
-            self._unsure |= keys
-            raise
-        # At once: whatever fails from here on, memory may not fall behind the journal.
-        self.state = decision.state
-        for note, seq in zip(decision.notes, committed.note_seqs, strict=True):
-            self._count(note)
-            self._tell(note, seq)
-        if decision.attempts:
-            self._scores.watch(watched)
-        self._errands.heard(event, decision.notes)
-
-    def _count(self, note: Note) -> None:
-        if note.kind is NoteKind.REJECTED:
-            self.rejected += 1
-        elif note.kind is NoteKind.CLOSED and isinstance(naked := note.data.get("naked_ms"), int):
-            self._naked_ms += naked
+    def _heard(self, event: Event | None, notes: Sequence[Note]) -> None:
+        self._errands.heard(event, notes)
 
     def _publish(self) -> None:
         """Bring the metrics file up to date; a file that cannot be replaced is told, and tried again later."""
@@ -436,8 +393,8 @@ class Watch:
         try:
             self._scores.publish()
         except TpctlError as error:
-            self._publish_at = self._clock.now() + _CHECKPOINT_MS
-            self._say(NoteKind.DEGRADED, f"the metrics file is not up to date: {error.message}")
+            self._publish_at = self._clock.now() + _PUBLISH_AGAIN_MS
+            self._decisions.say(NoteKind.DEGRADED, f"the metrics file is not up to date: {error.message}")
 
     def _dispatch(self, intent: Intent) -> None:
         if isinstance(intent, ReadAccount):
@@ -459,13 +416,12 @@ class Watch:
                 for key in next_to_close(self.state):
                     self._apply(Requested(now, key, self._request_name("flatten"), "flatten", CloseAll()))
             self._errands.on_tick()
-            self._watch_record()
+            self._decisions.watch_record()
             self._reads.ask_if_old(self._terms.reconcile_ms)
             if not self._lanes.running:
                 self._journal.tidy()
         self._reads.begin_if_due()
-        if self._dirty and now - self._checkpoint_at >= _CHECKPOINT_MS:
-            self._commit(None, Decision(self.state))
+        self._decisions.checkpoint_if_due()
         duration = self._terms.duration_ms
         if duration is not None and self._started_at is not None and now - self._started_at >= duration:
             self.stop("the time is over")
@@ -474,36 +430,13 @@ class Watch:
         """Take what other processes asked for, in their order; the answer is durable with what it decided."""
         for filed in self._journal.requests(waiting=True):
             if filed.expires_at < wall_ms():
-                self._answer(filed.id, Outcome.EXPIRED, f"{filed.source} asked at {filed.at} and waits no longer")
+                text = f"{filed.source} asked at {filed.at} and waits no longer"
+                self._decisions.answer(filed.id, Outcome.EXPIRED, text)
             elif filed.request is None:
-                self._answer(filed.id, Outcome.REFUSED, "the running watch is of a version that does not know it")
+                text = "the running watch is of a version that does not know it"
+                self._decisions.answer(filed.id, Outcome.REFUSED, text)
             else:
                 self._apply(Requested(now, filed.key, filed.id, filed.source, filed.request))
-
-    def _answer(self, name: str, outcome: Outcome, text: str) -> None:
-        self._journal.commit(Entry(self._clock.now(), answers=((name, RequestAnswer(outcome, text)),)))
-
-    def _answers(self, notes: Sequence[Note]) -> tuple[tuple[str, RequestAnswer], ...]:
-        """Return the answers among notes; of a watch that sends nothing, none says that something was done."""
-        found = tuple(answer for note in notes if (answer := answer_in(note)) is not None)
-        if self._terms.mode == "armed":
-            return found
-        text = "shadow mode, nothing is sent"
-        return tuple(
-            (
-                name,
-                RequestAnswer(Outcome.WITHHELD, f"{answer.text} ({text})")
-                if answer.outcome is Outcome.DONE
-                else answer,
-            )
-            for name, answer in found
-        )
-
-    def _watch_record(self) -> None:
-        """Say that a record ended before its time: it is missed later, the positions are guarded all the same."""
-        if self._recorder is not None and self._recorder.fault is not None:
-            fault, path, self._recorder = self._recorder.fault, self._recorder.path, None
-            self._say(NoteKind.DEGRADED, f"the record {path.name!r} ends here: {fault}")
 
     def _watch_halt(self, now: Millis) -> None:
         halt = self._halted()
@@ -511,10 +444,10 @@ class Watch:
             return
         self._halt = halt
         if halt is None:
-            self._say(NoteKind.RECOVERED, "HALT was lifted")
+            self._decisions.say(NoteKind.RECOVERED, "HALT was lifted")
             self._apply(Released(now))
         else:
-            self._say(NoteKind.HALTED, f"HALT: {halt}; stops stay, no new take-profits")
+            self._decisions.say(NoteKind.HALTED, f"HALT: {halt}; stops stay, no new take-profits")
 
     async def _recover(self) -> None:
         """Resolve what the last run left open before anything else."""
@@ -557,9 +490,9 @@ class Watch:
                     if self._lanes.running:
                         await asyncio.wait(set(self._lanes.running), return_when=asyncio.FIRST_COMPLETED)
         if not self._terms.once:
-            self._tell_all(standing_notes(self.state, self._clock.now()))
+            self._decisions.tell(standing_notes(self.state, self._clock.now()))
         summary = self.summary()
-        self._say(
+        self._decisions.say(
             NoteKind.STOPPED,
             summary.reason,
             positions=summary.positions,
@@ -573,20 +506,10 @@ class Watch:
         """Return how things stand: what the run would end with now."""
         episodes = [e for e in self.state.episodes.values() if e.phase is not Phase.FLAT]
         resting = sum(order.state is OrderState.LIVE for e in episodes for order in e.orders)
-        naked = self._naked_ms + sum(e.naked_ms for e in episodes)
+        naked = self._decisions.naked_ms + sum(e.naked_ms for e in episodes)
         reason = self._stop_reason or "failed"
         protected = sum(e.protected for e in episodes)
         return Summary(reason, len(episodes), protected, resting, self.rejected, naked)
-
-    def _say(self, kind: NoteKind, reason: str, **data: Scalar) -> None:
-        self._tell_all([Note(self._clock.now(), kind, None, reason, data)])
-
-    def _tell_all(self, notes: Sequence[Note]) -> None:
-        if self._recorder is not None:
-            for note in notes:
-                self._recorder.said(note)
-        if notes:
-            self._commit(None, Decision(self.state, notes=tuple(notes)))
 
     def _fail(self, error: BaseException) -> None:
         """End the run for a failure that must not be lived with; protection stays where it is (I25)."""
@@ -600,13 +523,6 @@ def _unsure_of_mark(episode: Episode, now: Millis) -> bool:
     """Whether what the market has done since the last run is still to be taken in."""
     guarded = episode.phase is Phase.GUARDED and episode.quantity > 0
     return guarded and (now - episode.mark_at > STALE_MS or episode.suspect_mark is not None)
-
-
-def _is_seen_again(event: Event) -> bool:
-    """Whether a start learns anew what the event told: from a mark, the time, a read, or that an order rests."""
-    if isinstance(event, OrderSeen):
-        return event.order.status is OrderStatus.NEW
-    return isinstance(event, MarkPrice | Tick | Snapshot | RiskRead)
 
 
 def _pending(episode: Episode) -> bool:
