@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tpctl.learn.cem import CemRules, fit_cem
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.costs import Costs
 from tpctl.learn.environment import ExitEnv, ExitVectorEnv, synthetic_episodes
 from tpctl.learn.known_answers import hidden_trend
@@ -21,7 +22,7 @@ from tpctl.learn.play import Player
 from tpctl.learn.proofs import fit, fresh
 from tpctl.learn.replay import Trace, replay, tape_of
 from tpctl.learn.stopping import StoppingRule, fit_stopping
-from tpctl.learn.train import TrainConfig, base_terms, train
+from tpctl.learn.train import train
 
 PATHS, STEPS = 10_000, 100
 

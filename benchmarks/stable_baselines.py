@@ -17,11 +17,11 @@ from gymnasium.spaces import Box, Discrete
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from tpctl.learn.config import PpoRules
 from tpctl.learn.known_answers import Problem
 from tpctl.learn.ppo import network_of, ppo
 from tpctl.learn.replay import Trace
 from tpctl.learn.stopping import scaling_of, values_of
-from tpctl.learn.train import PpoRules
 from tpctl.market.policy.model import Network
 
 STOP = 1

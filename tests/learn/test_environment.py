@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.environment import NAME, ExitEnv, ExitVectorEnv, synthetic_episodes
 from tpctl.learn.episodes import Episodes
 from tpctl.learn.replay import replay
-from tpctl.learn.train import TrainConfig, base_terms
 from tpctl.market.policy.model import Action
 
 PLAIN = TrainConfig()

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.costs import ASSUMED_SLIPPAGE, Costs
 from tpctl.learn.environment import synthetic_episodes
 from tpctl.learn.feedback import PRIOR_FILLS, Feedback, Slipped, calibration, informed, measured_costs
 from tpctl.learn.play import Player
-from tpctl.learn.train import TrainConfig, base_terms, incumbent_outcomes
+from tpctl.learn.train import incumbent_outcomes
 
 MEASURED = Feedback(Costs(), 0, 100, 0.6, 0.0002, 0.05, 0.4)
 TIMES, SYMBOLS = np.arange(0, 900_000 * 3_000, 900_000, dtype=np.int64), np.arange(3_000, dtype=np.int64) % 3

@@ -6,10 +6,11 @@ from market_walks import walk
 
 pytest.importorskip("stable_baselines3", reason="stable-baselines3 is not installed (pip install 'tpctl[ppo]')")
 
+from tpctl.learn.config import PpoRules, TrainConfig
 from tpctl.learn.environment import Positions
 from tpctl.learn.episodes import EpisodeRules, sample_episodes
 from tpctl.learn.ppo import Market, network_of, ppo
-from tpctl.learn.train import PpoRules, TrainConfig, train
+from tpctl.learn.train import train
 from tpctl.market.policy.codec import decode_policy, encode_policy, weights_hash
 from tpctl.market.policy.model import Action
 

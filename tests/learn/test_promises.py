@@ -6,13 +6,14 @@ from math import exp
 import numpy as np
 import pytest
 
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.environment import synthetic_episodes
 from tpctl.learn.episodes import Episodes
 from tpctl.learn.play import Player
 from tpctl.learn.promises import fit_hits, hit_matrix, promises_of
 from tpctl.learn.replay import Simulation
 from tpctl.learn.terms import LadderAccount
-from tpctl.learn.train import TrainConfig, base_terms, policy_outcomes
+from tpctl.learn.train import policy_outcomes
 from tpctl.market.policy.features import STEP_FEATURES
 from tpctl.market.policy.hits import hit_features
 from tpctl.market.policy.model import Action, LearnedPolicy, Linear, Origin, Score

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from tpctl.exits.errors import InputsError, UnavailableError
+from tpctl.learn.config import TrainConfig
 from tpctl.learn.environment import synthetic_episodes
 from tpctl.learn.episodes import Episodes
 from tpctl.learn.tasks import Cluster, Inline, Pool, Store, engine_of, run_tasks
-from tpctl.learn.train import TrainConfig, train
+from tpctl.learn.train import train
 from tpctl.market.policy.codec import weights_hash
 
 TASKS = {f"task-{number}": number for number in range(7)}

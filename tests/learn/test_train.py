@@ -11,12 +11,13 @@ from market_walks import walk
 
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import PositionSide
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.costs import Costs, Slippage
 from tpctl.learn.environment import synthetic_episodes
 from tpctl.learn.episodes import EpisodeRules, Episodes, sample_episodes
 from tpctl.learn.play import Player
 from tpctl.learn.replay import Outcomes, Simulation
-from tpctl.learn.train import TrainConfig, base_terms, incumbent_outcomes, policy_outcomes, train
+from tpctl.learn.train import incumbent_outcomes, policy_outcomes, train
 from tpctl.market.policy.codec import decode_policy, encode_policy
 from tpctl.market.policy.features import MarketReading, PositionReading, step_features
 

@@ -9,6 +9,7 @@ from market_walks import START, walk
 from tpctl.exits.errors import InputsError
 from tpctl.learn.baselines import BASELINES, CLAIRVOYANT, DYNAMIC, HOLD, IMMEDIATE, RANDOM, close_at, hold_terms
 from tpctl.learn.cem import CemRules
+from tpctl.learn.config import TrainConfig
 from tpctl.learn.episodes import EpisodeRules, Episodes, sample_episodes
 from tpctl.learn.evaluate import CANDIDATE, INCUMBENT, Earlier, evaluate
 from tpctl.learn.folds import walk_forward
@@ -16,7 +17,7 @@ from tpctl.learn.play import Player
 from tpctl.learn.regimes import UNKNOWN, Regimes, stress_thirds
 from tpctl.learn.replay import Simulation
 from tpctl.learn.tasks import Pool
-from tpctl.learn.train import TrainConfig, train
+from tpctl.learn.train import train
 from tpctl.learn.walk import STRESSES, Job, Walk, do, part, rows_of, trials_of, violations
 from tpctl.market.evaluation import Evaluation, Verdict
 from tpctl.market.risk.prices import PriceSeries

@@ -14,7 +14,8 @@ import json, sys
 import numpy as np
 from tpctl.learn import compiled
 from tpctl.learn.environment import synthetic_episodes
-from tpctl.learn.train import TrainConfig, train
+from tpctl.learn.config import (TrainConfig)
+from tpctl.learn.train import (train)
 from tpctl.learn.warm_up import warm_up
 
 def signatures():

@@ -119,6 +119,10 @@ class RuleBook:
         """Return every symbol the book has rules for, in the exchange's order."""
         return self._rules.names()
 
+    def spelled(self, symbol: str) -> str:
+        """Return the symbol as the exchange spells it, where only its case differs."""
+        return symbol if symbol in self.symbols() else symbol.upper()
+
     def instrument(self, symbol: str) -> Instrument:
         """Return the rules of one symbol; raises `InputsError` with the nearest names where there are none."""
         known = self._instruments.get(symbol)

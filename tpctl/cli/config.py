@@ -1,11 +1,10 @@
 """`tpctl config`: from the command line to one of five small answers about the configuration and its account."""
 
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from tpctl.cli.config_options import Action, ConfigOptions
 from tpctl.cli.options import (
     HELP_NAMES,
     ColorMode,
@@ -23,8 +22,7 @@ from tpctl.cli.options import (
     VerboseOption,
     epilog,
 )
-from tpctl.exits.errors import ExitCode, UsageError
-from tpctl.exits.units import Millis
+from tpctl.exits.errors import ExitCode
 
 EXAMPLES = (
     Example("tpctl config init", "write a configuration file with every setting, commented out, at its default"),
@@ -47,39 +45,6 @@ EXIT_CODES = (
     ExitCode.PIPE_CLOSED,
     ExitCode.TERMINATED,
 )
-
-
-class Action(StrEnum):
-    """What `config` can do."""
-
-    INIT = "init"
-    SHOW = "show"
-    VALIDATE = "validate"
-    PATH = "path"
-    DOCTOR = "doctor"
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigOptions:
-    """A `config` command line, read and checked."""
-
-    action: Action
-    shared: SharedOptions
-    origin: bool = False
-    check: bool = False
-    venue: str | None = None
-    timeout_ms: Millis = 10_000
-    json: bool = False
-
-    def __post_init__(self) -> None:
-        doctor = self.action is Action.DOCTOR
-        if self.origin and self.action is not Action.SHOW:
-            raise UsageError(f"--origin does nothing for {self.action.value}", "give it to 'tpctl config show'")
-        if (self.check or self.venue is not None) and not doctor:
-            name = "--check" if self.check else "--venue"
-            raise UsageError(f"{name} does nothing for {self.action.value}", "give it to 'tpctl config doctor'")
-        if self.json and self.action is Action.INIT:
-            raise UsageError("--json has no form for init", "leave it out")
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

@@ -13,8 +13,8 @@ from tpctl.adapters.lock import acquire
 from tpctl.adapters.requests import wall_ms
 from tpctl.adapters.rulebook import RuleBook, show_age
 from tpctl.adapters.secrets import Secret
-from tpctl.cli.config import ConfigOptions
-from tpctl.cli.planning import rule_cache
+from tpctl.cli.config_options import ConfigOptions
+from tpctl.cli.rule_sources import rule_cache
 from tpctl.engine.doctor import Check, Verdict, examine, exit_code, failed, ok, rules_age
 from tpctl.exits.errors import ExitCode, LockedError, TpctlError, UnavailableError, UsageError
 from tpctl.exits.units import Millis

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from tpctl.adapters.files import create_atomic
-from tpctl.cli.config import Action, ConfigOptions
+from tpctl.cli.config_options import Action, ConfigOptions
 from tpctl.exits.errors import ConfigError, ExitCode
 from tpctl.exits.model import Regime
 from tpctl.exits.rules import ExitRules, StopRules

@@ -17,7 +17,7 @@ from tpctl.adapters.journal_scan import JournalScan, OpenAttempt
 from tpctl.adapters.metrics_positions import charges, delays, excursions, in_hindsight
 from tpctl.adapters.metrics_query import Group, MetricsQuery, Selection
 from tpctl.adapters.metrics_store import open_index
-from tpctl.cli.metrics import MetricsOptions
+from tpctl.cli.metrics_options import MetricsOptions
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.scoring import Record

@@ -19,8 +19,9 @@ from tpctl.adapters.metrics_file import MetricsFile, metrics_path
 from tpctl.adapters.minutes import FileMinutes, Minutes, PagedMinutes, patiently
 from tpctl.adapters.outcomes import rfc3339
 from tpctl.adapters.standings import Standings
-from tpctl.cli.metrics import Format, MetricsOptions
+from tpctl.cli.metrics_options import MetricsOptions
 from tpctl.cli.metrics_write import journal_beside, queued
+from tpctl.cli.options import Format
 from tpctl.engine.costs import CostReader, Ledger
 from tpctl.engine.settle import Report, StaysOpen, read_all_costs, settle_all
 from tpctl.exits.errors import ExitCode, InputsError, PartialError, UsageError
@@ -148,7 +149,7 @@ def _keys(settings: Settings, journal: Journal) -> "Keys | Unavailable":
 def _print(options: MetricsOptions, report: Report, profile: str, env: str) -> None:
     if options.format is Format.JSON:
         from tpctl.views.machine import document
-        from tpctl.views.metrics_fields import put
+        from tpctl.views.metrics_values import put
 
         rows: list[Json] = [_open_fields(one) for one in report.open]
         settled: dict[str, Json] = {"positions": report.positions, "misses": report.misses, "open": rows}

@@ -11,8 +11,9 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from tpctl.adapters.metrics_query import MetricsQuery, Selection, Unit
-from tpctl.cli.metrics import Arm, Export, Format, Heat, MetricsOptions, fields_of
+from tpctl.cli.metrics_options import Arm, Export, Heat, MetricsOptions, fields_of
 from tpctl.cli.metrics_read import Source, build, opened, query_of, regrouped, scan_of, selection
+from tpctl.cli.options import Format, colored
 from tpctl.exits.errors import ExitCode, InputsError, TpctlError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.statistics import Dimension
@@ -91,7 +92,7 @@ def _print(
     elif options.format is Format.PLAIN:
         out.write(fields.plain_text(report, names))
     elif report.rows:
-        color, screen = _colored(options), get_terminal_size().columns if out.isatty() else None
+        color, screen = colored(options.shared.color), get_terminal_size().columns if out.isatty() else None
         if options.heatmap is not None:
             from tpctl.views.metrics_charts import heat_text
 
@@ -103,15 +104,6 @@ def _print(
             quiet = options.shared.quiet
             fixed = options.fields is not None
             out.write(text.table_text(report, names, quiet=quiet, color=color, screen=screen, fixed=fixed))
-
-
-def _colored(options: MetricsOptions) -> bool:
-    mode = options.shared.color.value
-    if mode == "never" or (mode == "auto" and not sys.stdout.isatty()):
-        return False
-    from tpctl.views.streams import detect
-
-    return detect(sys.stdout, sys.stderr, mode).color
 
 
 def _now() -> Millis:

@@ -22,7 +22,8 @@ from tpctl.adapters.metrics_file import MetricsFile, fold_all, metrics_path
 from tpctl.adapters.metrics_store import drop_index
 from tpctl.adapters.outcomes import differing, numbered_lines, parse_outcome
 from tpctl.adapters.standings import Standings
-from tpctl.cli.metrics import Format, MetricsOptions
+from tpctl.cli.metrics_options import MetricsOptions
+from tpctl.cli.options import Format
 from tpctl.exits.errors import ExitCode, InputsError, LockedError, PartialError, StateFileError
 from tpctl.exits.model import Attempt
 from tpctl.exits.scoring import Record

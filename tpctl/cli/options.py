@@ -4,6 +4,7 @@ A value that cannot be read is a `UsageError` that names the value and shows how
 files, the clock or the exchange.
 """
 
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -35,6 +36,27 @@ class ColorMode(StrEnum):
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
+
+
+def colored(mode: ColorMode) -> bool:
+    """Whether stdout takes colour."""
+    if mode is not ColorMode.AUTO:
+        return mode is ColorMode.ALWAYS
+    if not sys.stdout.isatty():
+        return False
+    from tpctl.views.streams import detect
+
+    return detect(sys.stdout, sys.stderr, mode).color
+
+
+class Format(StrEnum):
+    """How the result is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    PLAIN = "plain"
 
 
 @dataclass(frozen=True, slots=True)

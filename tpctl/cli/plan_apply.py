@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tpctl.adapters.files import read_file
 from tpctl.cli.arming import arm
-from tpctl.cli.plan import Format, PlanOptions
+from tpctl.cli.plan_options import Format, PlanOptions
 from tpctl.cli.runs import WatchOptions
 from tpctl.engine.apply import PlanFile, check_plan, pin, read_plan
 from tpctl.exits.episode import OrderState, State

@@ -18,9 +18,8 @@ from tpctl.adapters.rulebook import RuleBook
 from tpctl.adapters.secrets import Secret
 from tpctl.adapters.streams.discover import discover
 from tpctl.cli.options import Entries, Speed
-from tpctl.cli.plan import PlanOptions
-from tpctl.cli.planning import rule_cache, spelled
-from tpctl.cli.quantize import built_in_rules
+from tpctl.cli.plan_options import PlanOptions
+from tpctl.cli.rule_sources import built_in_rules, rule_cache
 from tpctl.engine.context import ContextSource
 from tpctl.exits.errors import CredentialsError, RateLimitedError
 from tpctl.exits.instrument import Instrument, Unavailable
@@ -131,7 +130,7 @@ async def _embedded(options: PlanOptions, stack: AsyncExitStack) -> str:
     shape = TwinOptions(speed=Speed(_REAL_TIME))
     if options.given.hypothetical:
         book = built_in_rules()
-        symbols = tuple(book.instrument(spelled(name, book)).symbol for name in options.symbols)
+        symbols = tuple(book.instrument(book.spelled(name)).symbol for name in options.symbols)
         shape = replace(shape, symbols=symbols, entries=Entries())
     served = await stack.enter_async_context(open_twin(shape))
     return served.url

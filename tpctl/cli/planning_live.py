@@ -19,13 +19,12 @@ from tpctl.adapters.journal_reader import JournalReader
 from tpctl.adapters.policy_pointer import Stage
 from tpctl.adapters.policy_use import PolicyUse, policy_in_use
 from tpctl.adapters.rulebook import RuleBook
-from tpctl.cli.plan import PlanOptions
+from tpctl.cli.plan_options import PlanOptions
 from tpctl.cli.plan_reader import Contexts, Reader, account_of, exchange_of, keys_of, measured_risk, rules_of
-from tpctl.cli.planning import margin_assumption, spelled
 from tpctl.engine.apply import running_plan, same_life
 from tpctl.engine.learned import LearnedExits
 from tpctl.engine.memory import load_state
-from tpctl.engine.plan_request import hypothetical_request, position_request
+from tpctl.engine.plan_request import hypothetical_request, margin_assumption, position_request
 from tpctl.engine.planning import Situation, compose, generation_for
 from tpctl.exits.episode import Episode, Scope
 from tpctl.exits.errors import InputsError, TpctlError, UsageError
@@ -111,7 +110,7 @@ class _Look:
         sheets = []
         for name in self.options.symbols:
             try:
-                sheets.append(await self._idea(spelled(name, self.book), contexts, mode))
+                sheets.append(await self._idea(self.book.spelled(name), contexts, mode))
             except InputsError as error:
                 failures.append(error)
         return sheets
@@ -208,7 +207,7 @@ class _Look:
         return chosen
 
     def _held(self, name: str, held: Sequence[Position]) -> list[Position]:
-        symbol = self.book.instrument(spelled(name, self.book)).symbol
+        symbol = self.book.instrument(self.book.spelled(name)).symbol
         found = [position for position in held if position.key.symbol == symbol]
         if not found:
             hint = "add --lev, --side or --notional to plan one that is not open"

@@ -8,13 +8,12 @@ import sys
 import time
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tpctl.adapters.rulebook import DEFAULT_TTL_MS, RuleBook, RuleCache
+from tpctl.adapters.rulebook import DEFAULT_TTL_MS, RuleBook
 from tpctl.cli.options import (
     HELP_NAMES,
     ColorMode,
@@ -22,22 +21,25 @@ from tpctl.cli.options import (
     Command,
     ConfigOption,
     Example,
+    Format,
     NoInputOption,
     ProfileOption,
     QuietOption,
     SharedOptions,
     StateDirOption,
     VerboseOption,
+    colored,
     epilog,
     parse_length,
     parse_number,
 )
+from tpctl.cli.rule_sources import built_in_rules, rule_cache
 from tpctl.exits.errors import ExitCode, InputsError, PartialError, UsageError
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.placeable import Field, Placement, Role, Terms, place
 from tpctl.exits.quantize import Direction
 from tpctl.exits.units import Millis
-from tpctl.settings.profile import cache_dir, profile_env
+from tpctl.settings.profile import profile_env
 from tpctl.views.quantize import COLUMNS, QuantizeReport
 
 EXAMPLES = (
@@ -60,16 +62,6 @@ EXIT_CODES = (
     ExitCode.PIPE_CLOSED,
     ExitCode.TERMINATED,
 )
-
-
-class Format(StrEnum):
-    """How the result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    PLAIN = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +201,7 @@ def run_quantize(options: QuantizeOptions) -> ExitCode:
     book = rule_book(options, env, now)
     if options.stdin:
         return _stream(options, book)
-    instrument = book.instrument(_spelled(options.symbol or "", book))
+    instrument = book.instrument(book.spelled(options.symbol or ""))
     symbol = instrument.symbol
     worth = next((number for kind, number in options.values if kind is not Field.QUANTITY), None)
     values = tuple(place(instrument, kind, number, options.terms, price=worth) for kind, number in options.values)
@@ -239,7 +231,7 @@ def rule_book(options: QuantizeOptions, env: str, now: Millis) -> RuleBook:
         return RuleBook.from_files(options.rules)
     if env == "sim":
         return built_in_rules()
-    cache = RuleCache(cache_dir() / f"rules-{env}.cache", env, options.ttl_ms)
+    cache = rule_cache(env, options.ttl_ms)
     if options.offline:
         return cache.offline(now)
     book = None if options.refresh else cache.fresh(now)
@@ -252,15 +244,6 @@ def rule_book(options: QuantizeOptions, env: str, now: Millis) -> RuleBook:
 
     endpoints = LIVE if env == LIVE.env else DEMO
     return asyncio.run(cache.current(lambda: fetch_rules(endpoints), now, refresh=options.refresh))
-
-
-def built_in_rules() -> RuleBook:
-    """Return the twin's rules, read from its own file without building the twin."""
-    import json
-    import pkgutil
-
-    document = json.loads(pkgutil.get_data("tpctl.venue", "builtin_rules.json") or b"")
-    return RuleBook.from_payload(document["exchange_info"], document["brackets"], origin="the twin's rule book")
 
 
 def _terms(side: PositionSide | None, role: Role | None, direction: Direction | None, mark: Decimal | None) -> Terms:
@@ -301,19 +284,9 @@ def _print(report: QuantizeReport, options: QuantizeOptions, now: Millis, name: 
         out.write(view.plain_text(report, options.fields))
     else:
         shared = options.shared
-        out.write(view.table_text(report, options.fields, quiet=shared.quiet, color=_colored(shared.color)))
+        out.write(view.table_text(report, options.fields, quiet=shared.quiet, color=colored(shared.color)))
     if not options.shared.quiet:
         err.writelines(f"warning: {text}\n" for _, text in report.warnings)
-
-
-def _colored(mode: ColorMode) -> bool:
-    if mode is not ColorMode.AUTO:
-        return mode is ColorMode.ALWAYS
-    if not sys.stdout.isatty():
-        return False
-    from tpctl.views.streams import detect
-
-    return detect(sys.stdout, sys.stderr, mode).color
 
 
 def _code(values: tuple[Placement, ...], *, strict: bool) -> ExitCode:
@@ -322,16 +295,11 @@ def _code(values: tuple[Placement, ...], *, strict: bool) -> ExitCode:
     return ExitCode.NOT_PLACEABLE
 
 
-def _spelled(symbol: str, book: RuleBook) -> str:
-    """Return the symbol in the exchange's spelling where only its case differs."""
-    return symbol if symbol in book.symbols() else symbol.upper()
-
-
 def _stream(options: QuantizeOptions, book: RuleBook) -> ExitCode:
     from tpctl.cli.quantize_rows import quantize_rows
 
     # A symbol nobody knows is one mistake, not one a row.
-    symbol = None if options.symbol is None else book.instrument(_spelled(options.symbol, book)).symbol
+    symbol = None if options.symbol is None else book.instrument(book.spelled(options.symbol)).symbol
     tally = quantize_rows(sys.stdin.buffer, sys.stdout, sys.stderr, book, symbol, options.terms)
     if tally.broken == tally.rows:
         raise InputsError(f"none of the {tally.rows} rows can be read", "the first of them are named above")

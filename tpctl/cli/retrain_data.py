@@ -12,17 +12,17 @@ from tpctl.adapters.journal_reader import EpisodeRow, JournalReader
 from tpctl.adapters.metrics_file import fold_all
 from tpctl.adapters.policy_evidence import net_r, slippage_of
 from tpctl.adapters.price_files import read_funding, read_prices
-from tpctl.cli.retrain import DAYS, Training
+from tpctl.cli.retrain_options import DAYS, Training
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.model import NoteKind
 from tpctl.exits.scoring import feedback
 from tpctl.exits.units import Millis
+from tpctl.learn.config import TrainConfig
 from tpctl.learn.costs import Costs
 from tpctl.learn.episodes import Entry, EpisodeRules, Episodes, episodes_of, join_episodes, sample_episodes
 from tpctl.learn.feedback import Feedback, Slipped, calibration, measured_costs
 from tpctl.learn.market_features import HISTORY_MS
-from tpctl.learn.train import TrainConfig
 from tpctl.market.bars import DAY_MS
 from tpctl.market.risk.prices import Floats, PriceSeries, Times
 from tpctl.settings.schema import Settings

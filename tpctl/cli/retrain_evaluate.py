@@ -20,7 +20,7 @@ from msgspec import structs
 
 from tpctl.adapters.files import open_state_dir, write_atomic
 from tpctl.adapters.policy_registry import GateCheck, GateRecord, PolicyRegistry, Record, Trial
-from tpctl.cli.retrain import Learner, RetrainOptions, Training
+from tpctl.cli.retrain_options import Learner, RetrainOptions, Training
 from tpctl.exits.errors import ExitCode, InputsError
 from tpctl.market.evaluation import Evaluation
 from tpctl.settings.load import load
@@ -31,8 +31,8 @@ from tpctl.views.machine import document
 
 if TYPE_CHECKING:
     from tpctl.cli.retrain_data import Material
+    from tpctl.learn.config import TrainConfig
     from tpctl.learn.evaluate import Earlier
-    from tpctl.learn.train import TrainConfig
     from tpctl.learn.walk import Walk
 
 _NICENESS = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tpctl.adapters.files import file_error
 from tpctl.adapters.policy_registry import Record
-from tpctl.cli.retrain import Training
+from tpctl.cli.retrain_options import Training
 from tpctl.views.machine import rfc3339
 
 if TYPE_CHECKING:

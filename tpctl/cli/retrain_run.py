@@ -28,8 +28,8 @@ from tpctl.adapters.checkpoint import (
 )
 from tpctl.adapters.files import open_state_dir
 from tpctl.adapters.policy_registry import RECORD_SCHEMA, FeatureRange, HitRecord, PolicyRegistry, Record, Trial
-from tpctl.cli.retrain import Learner, RetrainOptions, Training
 from tpctl.cli.retrain_log import TrainingLog
+from tpctl.cli.retrain_options import Learner, RetrainOptions, Training
 from tpctl.exits.errors import ExitCode, InputsError
 from tpctl.exits.units import Millis
 from tpctl.market.policy.codec import policy_hash, weights_hash
@@ -41,8 +41,9 @@ from tpctl.views.retrain import RetrainView, document, training
 if TYPE_CHECKING:
     from tpctl.cli.retrain_data import Material
     from tpctl.learn.cem import CemState
+    from tpctl.learn.config import TrainConfig
     from tpctl.learn.episodes import Episodes
-    from tpctl.learn.train import Progress, TrainConfig
+    from tpctl.learn.train import Progress
 
 _NICENESS = 10
 # Of the time the episodes cover: the last fifth judges reward weights, where several are tried.
@@ -229,7 +230,7 @@ class _Run:
 
 def config_of(training: Training, settings: Settings) -> "TrainConfig":
     """Return the configuration of a training, before what was measured informs it, but for its reward weights."""
-    from tpctl.learn.train import TrainConfig
+    from tpctl.learn.config import TrainConfig
 
     return TrainConfig(
         learner=training.learner.value,

@@ -11,7 +11,7 @@ from tpctl.adapters.policy_evidence import read_evidence
 from tpctl.adapters.policy_pointer import Choice, Pointer, Stage
 from tpctl.adapters.policy_registry import PolicyRegistry, Record
 from tpctl.adapters.policy_use import policy_in_use
-from tpctl.cli.retrain import Mode, RetrainOptions
+from tpctl.cli.retrain_options import Mode, RetrainOptions
 from tpctl.exits.errors import ExitCode, StateFileError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import Millis

@@ -4,9 +4,7 @@ Decides what is asked, from the command line; measuring is `market.risk`, readin
 Sends nothing.
 """
 
-from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +17,7 @@ from tpctl.cli.options import (
     Command,
     ConfigOption,
     Example,
+    Format,
     NoInputOption,
     ProfileOption,
     QuietOption,
@@ -29,9 +28,9 @@ from tpctl.cli.options import (
     existing_files,
     parse_instant,
     parse_length,
-    parse_number,
     parse_url,
 )
+from tpctl.cli.risk_options import COLUMNS, DEFAULT_DAYS, RiskOptions, parse_level
 from tpctl.exits.errors import ExitCode, UsageError
 from tpctl.exits.units import Millis
 
@@ -55,81 +54,11 @@ EXIT_CODES = (
     ExitCode.PIPE_CLOSED,
     ExitCode.TERMINATED,
 )
-COLUMNS = ("reading", "value", "level", "age_ms", "window", "source", "unavailable_reason")
-PLOT_SUFFIXES = (".svg", ".html", ".png")
+
 
 _DAY_MS = 86_400_000
-_DEFAULT_DAYS = 90
-_LEAST_DAYS = 21
-_MOST_DAYS = 1500
-
-
-class Format(StrEnum):
-    """How the result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    PLAIN = "plain"
-
-
-@dataclass(frozen=True, slots=True)
-class RiskOptions:
-    """A `risk` command line, read and checked. `level` is that of value at risk, a fraction."""
-
-    symbols: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    inputs: str | None = None
-    data: tuple[Path, ...] = ()
-    funding: tuple[Path, ...] = ()
-    at: Millis | None = None
-    window_days: int = _DEFAULT_DAYS
-    level: Decimal = Decimal("0.95")
-    backtest: bool = False
-    stress: str | None = None
-    plot: Path | None = None
-    warn: tuple[str, ...] = ()
-    crit: tuple[str, ...] = ()
-    explain: bool = False
-    check: bool = False
-    nagios: bool = False
-    venue: str | None = None
-    shared: SharedOptions = field(default_factory=SharedOptions)
-    format: Format = Format.TABLE
-    fields: tuple[str, ...] = COLUMNS
-
-    def __post_init__(self) -> None:
-        modes = [name for name, given in (("--backtest", self.backtest), ("--stress", self.stress)) if given]
-        if len(modes) > 1:
-            raise UsageError("--backtest and --stress contradict each other", "give one of them")
-        if modes and (self.check or self.nagios):
-            raise UsageError(f"{modes[0]} has no level to check", "leave --check and --nagios out")
-        if self.at is not None and not self.data:
-            raise UsageError("--at needs recorded candles", "name them with --data FILE")
-        if self.funding and not self.backtest:
-            raise UsageError("--funding is for --backtest", "add --backtest, or leave it out")
-        if self.nagios and self.format is not Format.TABLE:
-            raise UsageError("--nagios has a format of its own", "leave --json and --format out")
-        if self.plot is not None and self.plot.suffix not in PLOT_SUFFIXES:
-            raise UsageError(
-                f"plot {str(self.plot)!r} is of no known kind", f"name a file that ends in {', '.join(PLOT_SUFFIXES)}"
-            )
-        if not _LEAST_DAYS <= self.window_days <= _MOST_DAYS:
-            raise UsageError(
-                f"a window of {self.window_days} days is out of range", f"give {_LEAST_DAYS}d to {_MOST_DAYS}d"
-            )
-
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-
-def parse_level(text: str) -> Decimal:
-    """Read a level in percent, such as 95, as a fraction."""
-    value = parse_number(text.strip().removesuffix("%"))
-    if not 80 <= value < 100:
-        raise UsageError(f"level {text!r} is not from 80 to below 100", "write --var 95, or --var 99.5")
-    return value / 100
 
 
 @app.command("risk", cls=Command, context_settings=HELP_NAMES, epilog=epilog(EXAMPLES, EXIT_CODES))
@@ -242,7 +171,7 @@ def risk(
         data=existing_files(data, "candle"),
         funding=existing_files(funding, "funding"),
         at=at,
-        window_days=_DEFAULT_DAYS if window is None else window // _DAY_MS,
+        window_days=DEFAULT_DAYS if window is None else window // _DAY_MS,
         level=Decimal("0.95") if level is None else level,
         backtest=backtest,
         stress=stress,

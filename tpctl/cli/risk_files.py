@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from tpctl.adapters.candles import read_candles
 from tpctl.adapters.price_files import read_prices
-from tpctl.cli.risk import RiskOptions
+from tpctl.cli.risk_options import RiskOptions
 from tpctl.exits.errors import InputsError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import Millis

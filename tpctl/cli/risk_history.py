@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tpctl.cli.options import parse_instant
-from tpctl.cli.risk import Format, RiskOptions
+from tpctl.cli.options import Format, parse_instant
 from tpctl.cli.risk_files import recorded_crash, recorded_panel
 from tpctl.cli.risk_inputs import Told
+from tpctl.cli.risk_options import RiskOptions
 from tpctl.exits.errors import ExitCode, InputsError, UsageError
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import Millis, Price

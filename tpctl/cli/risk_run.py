@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from tpctl.cli.risk import Format, RiskOptions
+from tpctl.cli.options import Format
 from tpctl.cli.risk_inputs import HypotheticalBook, Told, parse_marks, parse_settings, read_inputs
+from tpctl.cli.risk_options import RiskOptions
 from tpctl.engine.risk_context import require_numerics
 from tpctl.exits.errors import ExitCode, InputsError, TpctlError
 from tpctl.exits.instrument import Unavailable
@@ -169,7 +170,7 @@ def _print(view: RiskView, options: RiskOptions, extra: str) -> None:
         case Format.PLAIN:
             out.write(views.plain_text(view, options.fields))
         case Format.TABLE:
-            from tpctl.cli.planning import colored
+            from tpctl.cli.options import colored
 
             color = colored(shared.color)
             out.write(views.table_text(view, quiet=shared.quiet, explain=options.explain, color=color))

@@ -19,7 +19,7 @@ from tpctl.adapters.secrets import Secret
 from tpctl.adapters.streams.discover import discover
 from tpctl.cli.candles import candle_cache
 from tpctl.cli.options import Speed
-from tpctl.cli.risk import RiskOptions
+from tpctl.cli.risk_options import RiskOptions
 from tpctl.engine.context import ContextSource
 from tpctl.engine.risk_context import RiskContext, resting_stops
 from tpctl.exits.errors import InputsError, TpctlError, UsageError

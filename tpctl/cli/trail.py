@@ -22,6 +22,7 @@ from tpctl.cli.options import (
     ConfigOption,
     ConfirmOption,
     Example,
+    Format,
     NoInputOption,
     ProfileOption,
     QuietOption,
@@ -38,7 +39,6 @@ from tpctl.cli.options import (
 )
 from tpctl.cli.trail_options import (
     ApplyTerms,
-    Format,
     Simulation,
     StyleName,
     TrailOptions,

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from tpctl.adapters.files import find_state_dir
 from tpctl.cli.arming import arm
 from tpctl.cli.asking import ask_running, check_answers, is_guarded
+from tpctl.cli.options import Format
 from tpctl.cli.runs import WatchOptions
-from tpctl.cli.trail_options import ApplyTerms, Format, TrailOptions
+from tpctl.cli.trail_options import ApplyTerms, TrailOptions
 from tpctl.cli.trail_positions import chosen_episodes, newest, open_journal, read_episodes, trail_row
 from tpctl.engine.apply import same_life
 from tpctl.exits.episode import Episode, Scope, State

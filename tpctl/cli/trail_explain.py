@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from tpctl.cli.trail_options import Format, TrailOptions
+from tpctl.cli.options import Format
+from tpctl.cli.trail_options import TrailOptions
 from tpctl.cli.trail_positions import check_named, open_journal, read_episodes
 from tpctl.exits.errors import EmptyError, ExitCode
 from tpctl.exits.ids import Role

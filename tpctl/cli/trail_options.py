@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tpctl.cli.options import SharedOptions, parse_number, parse_ratio
+from tpctl.cli.options import Format, SharedOptions, parse_number, parse_ratio
 from tpctl.exits.errors import InputsError, UsageError
 from tpctl.exits.instrument import PositionSide
 from tpctl.exits.model import WorkingType
@@ -14,16 +14,6 @@ from tpctl.views.trail import COLUMNS
 
 if TYPE_CHECKING:
     from tpctl.exits.stops import StopSpec
-
-
-class Format(StrEnum):
-    """How the result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    PLAIN = "plain"
 
 
 class StyleName(StrEnum):

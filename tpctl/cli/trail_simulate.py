@@ -11,7 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from tpctl.adapters.candles import candle_spans, read_candles
-from tpctl.cli.trail_options import Format, Simulation, StyleName, TrailOptions, WhatIf
+from tpctl.cli.options import Format
+from tpctl.cli.trail_options import Simulation, StyleName, TrailOptions, WhatIf
 from tpctl.cli.trail_what_if import distance_to, schedule_rows, scheduled_callback
 from tpctl.exits.errors import ExitCode, InputsError, UsageError
 from tpctl.exits.instrument import Instrument, PositionSide, Unavailable
@@ -113,17 +114,9 @@ def _instrument(symbol: str, asked: Simulation, settings: Settings, now: Millis)
     """Return the symbol's rules, of which a replay needs the tick; a tick given is all there is then."""
     if asked.tick is not None:
         return _of_tick(symbol, asked.tick)
-    from tpctl.adapters.rulebook import RuleBook, RuleCache
-    from tpctl.cli.quantize import built_in_rules
-    from tpctl.settings.profile import cache_dir
+    from tpctl.cli.rule_sources import offline_rules
 
-    env = settings.profile.env.value
-    if asked.rules is not None:
-        book = RuleBook.from_files(asked.rules)
-    elif env == "sim":
-        book = built_in_rules()
-    else:
-        book = RuleCache(cache_dir() / f"rules-{env}.cache", env).offline(now)
+    book = offline_rules(settings.profile.env.value, now, asked.rules)
     if symbol not in book.symbols():
         raise InputsError(
             f"the tick of {symbol!r} is not known from {book.origin}",

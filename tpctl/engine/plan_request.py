@@ -135,6 +135,14 @@ def hypothetical_request(
     return _request(key, instrument, context, given, quantity=quantity, entry=entry, mark=known), assumed
 
 
+def margin_assumption(given: Given) -> tuple[Reason, ...]:
+    """Return that a position that is not open, of an unknown margin mode, is planned as isolated."""
+    if given.margin is not None:
+        return ()
+    text = "the margin mode is not known: planned as isolated, where only its own margin backs the position"
+    return (Reason("inputs", "margin_assumed", text),)
+
+
 def _request(
     key: PositionKey,
     instrument: Instrument,

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpctl.exits.stages import default_trail
+from tpctl.learn.config import TrainConfig
 from tpctl.learn.costs import Costs
 from tpctl.learn.measures import Played
 from tpctl.learn.play import Player
 from tpctl.learn.replay import Floats, Outcomes, Simulation
 from tpctl.learn.terms import Terms, build_terms, ladder_terms, static_terms, units_of, without_trail
-from tpctl.learn.train import TrainConfig
 from tpctl.market.policy.model import Action
 
 IMMEDIATE, HOLD = "immediate exit", "hold with stop"

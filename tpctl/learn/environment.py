@@ -17,11 +17,11 @@ from gymnasium.spaces import Box, MultiDiscrete, Space
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.episodes import EpisodeRules, Episodes, sample_episodes
 from tpctl.learn.policies import entry_matrix
 from tpctl.learn.replay import Flags, Floats, Simulation, Whole
 from tpctl.learn.reward import BONUS
-from tpctl.learn.train import TrainConfig, base_terms
 from tpctl.market.policy.features import DRIFT_CAP, ENTRY_FEATURES, GAP_CAP, MOVE_CAP, STEP_FEATURES, SWELL_CAP
 from tpctl.market.policy.model import Action
 from tpctl.market.risk.prices import QUARTER_MS, PriceSeries

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tpctl import __version__
 from tpctl.exits.errors import InputsError
 from tpctl.learn.baselines import BASELINES, CLAIRVOYANT, HOLD, RANDOM
+from tpctl.learn.config import DEFAULT_LEARNERS
 from tpctl.learn.gate import Evidence, GateRules, judge
 from tpctl.learn.measures import Played, capture, figures, max_drawdown, tail_mean
 from tpctl.learn.overfitting import backtest_overfitting, deflate, moments
@@ -22,7 +23,6 @@ from tpctl.learn.proofs import NAMES, proof_of, prove_named
 from tpctl.learn.regimes import Regimes
 from tpctl.learn.resample import by_day, mean_interval, seeds_interval
 from tpctl.learn.tasks import Arrays, Engine, Inline, Store, run_tasks
-from tpctl.learn.train import DEFAULT_LEARNERS
 from tpctl.learn.walk import STRESSES, Job, Walk, do, joined, numbers_of, rows_of
 from tpctl.market.bars import DAY_MS
 from tpctl.market.evaluation import (

@@ -13,11 +13,12 @@ import numpy as np
 
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.scoring import wilson
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.costs import ASSUMED_SLIPPAGE, Costs, Slippage
 from tpctl.learn.episodes import Episodes
 from tpctl.learn.play import Player
 from tpctl.learn.reward import LEAST_ATTEMPTS, tp_reward_weight
-from tpctl.learn.train import TrainConfig, base_terms, incumbent_outcomes
+from tpctl.learn.train import incumbent_outcomes
 from tpctl.market.policy.drift import PREMATURE_LIMIT
 
 # Learning 7: n fills are believed n / (n + 30).

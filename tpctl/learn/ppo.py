@@ -18,10 +18,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from tpctl.learn.config import PpoRules, TrainConfig
 from tpctl.learn.environment import Positions, observation_space
 from tpctl.learn.episodes import Episodes
 from tpctl.learn.replay import Flags, Floats
-from tpctl.learn.train import PpoRules, TrainConfig
 from tpctl.market.policy.features import STEP_FEATURES
 from tpctl.market.policy.model import Action, Layer, Network
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.episodes import Episodes
 from tpctl.learn.policies import batch, zone_multiples
 from tpctl.learn.replay import Floats, Simulation
 from tpctl.learn.stopping import scaling_of
-from tpctl.learn.train import TrainConfig, base_terms
 from tpctl.market.policy.features import STEP_FEATURES
 from tpctl.market.policy.hits import HIT_FEATURES, NEAREST, HitOdds
 from tpctl.market.policy.model import Action, LearnedPolicy

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tpctl.learn.baselines import RANDOM, play_baselines, random_exit, tune_single
+from tpctl.learn.config import DEFAULT_LEARNERS, TrainConfig, base_terms
 from tpctl.learn.costs import Costs
 from tpctl.learn.episodes import Episodes
 from tpctl.learn.folds import Fold
@@ -21,7 +22,7 @@ from tpctl.learn.measures import Played
 from tpctl.learn.play import Player
 from tpctl.learn.policies import batch, zone_multiples
 from tpctl.learn.replay import Simulation
-from tpctl.learn.train import DEFAULT_LEARNERS, TrainConfig, base_terms, incumbent_outcomes, policy_outcomes, train
+from tpctl.learn.train import incumbent_outcomes, policy_outcomes, train
 from tpctl.market.policy.codec import weights_hash
 from tpctl.market.policy.model import LearnedPolicy
 

@@ -5,10 +5,10 @@ from importlib.util import find_spec
 import numpy as np
 
 from tpctl.learn.cem import warm_search
+from tpctl.learn.config import TrainConfig, base_terms
 from tpctl.learn.episodes import Episodes
 from tpctl.learn.play import Player
 from tpctl.learn.replay import trace
-from tpctl.learn.train import TrainConfig, base_terms
 from tpctl.market.policy.features import STEP_FEATURES
 from tpctl.market.policy.model import LearnedPolicy, Linear, Origin, Score
 

@@ -8,7 +8,7 @@ from tpctl.exits.instrument import Unavailable
 from tpctl.exits.units import trimmed
 from tpctl.market.bootstrap import Spread
 from tpctl.market.sequential import ALPHA, Sequential
-from tpctl.views.metrics_fields import put
+from tpctl.views.metrics_values import put
 
 if TYPE_CHECKING:
     from tpctl.views.machine import Json

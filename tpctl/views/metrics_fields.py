@@ -14,11 +14,11 @@ from tpctl.exits.statistics import Tally
 from tpctl.exits.targets import Level
 from tpctl.exits.units import Millis, trimmed
 from tpctl.views.metrics_report import FIELDS, MetricsReport, Row, charged, group_key, slippages, to_mid, value_of
+from tpctl.views.metrics_values import put, spread_fields, summed_fields, whole_fields
 
 if TYPE_CHECKING:
     from tpctl.views.machine import Json
 
-_SPREAD = ("mean", "p50", "p90", "p99", "max")
 _NO_MARKS = "no closed position has its best and worst mark on record"
 _NO_RISK = "no closed position has its first stop on record"
 # What the excursions are called, where they stand, and why there may be none.
@@ -29,15 +29,6 @@ _EXCURSIONS = {
     "mae_r": ("mae_r", _NO_RISK),
     "capture_ratio": ("capture", "no closed position was ever in profit"),
 }
-
-
-def put(row: "dict[str, Json]", name: str, value: "Json | Unavailable") -> None:
-    """Set a field; what is unavailable becomes null beside its reason. Decimals lose trailing zeros, no digit else."""
-    if isinstance(value, Unavailable):
-        row[name] = None
-        row[f"{name}_unavailable_reason"] = value.reason
-    else:
-        row[name] = trimmed(value) if isinstance(value, Decimal) else value
 
 
 def feedback_fields(tally: Tally) -> "dict[str, Json]":
@@ -105,7 +96,7 @@ def findings_fields(report: MetricsReport) -> "list[Json]":
 
 
 def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
-    from tpctl.views.metrics_hindsight import hindsight_fields, summed_fields
+    from tpctl.views.metrics_hindsight import hindsight_fields
 
     rest = report.rest
     found = hindsight_fields(rest if isinstance(rest, Unavailable) else rest.hindsight)
@@ -123,7 +114,7 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
         {"order": name, "against": against, **spread_fields(spread)} for name, against, spread in slippages(rest)
     ]
     late = to_mid(rest)
-    put(found, "slippage_to_mid", late if isinstance(late, Unavailable) else {"read_late_ms": _whole_fields(late)})
+    put(found, "slippage_to_mid", late if isinstance(late, Unavailable) else {"read_late_ms": whole_fields(late)})
     closes = rest.closes
     positions: dict[str, Json] = {"closed": closes.count, "reasons": dict(closes.reasons), "with_r": closes.with_r}
     for name, value in (("pnl", closes.pnl), ("exit_fees", closes.fees)):
@@ -147,7 +138,7 @@ def _rest_fields(report: MetricsReport) -> "dict[str, Json]":
     for name, cost in charged(rest).items():
         put(found, name, cost if isinstance(cost, Unavailable) else summed_fields(cost.spread, cost.total))
     if rest.latency_ms:
-        found["latency_ms"] = {stage: _whole_fields(spread) for stage, spread in rest.latency_ms.items()}
+        found["latency_ms"] = {stage: whole_fields(spread) for stage, spread in rest.latency_ms.items()}
     else:
         put(found, "latency_ms", Unavailable("no order was answered yet"))
     return found
@@ -161,21 +152,9 @@ def _captured_fields(course: Excursions) -> "dict[str, Json] | Unavailable":
     return {"count": captured.count, **{name: trimmed(value) for name, value in figures.items()}}
 
 
-def _whole_fields(spread: Spread) -> "dict[str, Json]":
-    """Return the figures of whole milliseconds; the mean is rounded to them."""
-    values = (spread.mean, *spread.quantiles, spread.largest)
-    return {"count": spread.count, **{name: int(value) for name, value in zip(_SPREAD, values, strict=True)}}
-
-
 def share_text(value: float) -> str:
     """Return a computed share as plain digits, to nine places."""
     return trimmed(Decimal(f"{value:.9f}"))
-
-
-def spread_fields(spread: Spread) -> "dict[str, Json]":
-    """Return the figures of some values in the contract's words."""
-    values = (spread.mean, *spread.quantiles, spread.largest)
-    return {"count": spread.count, **{name: trimmed(value) for name, value in zip(_SPREAD, values, strict=True)}}
 
 
 def csv_text(report: MetricsReport, names: Sequence[str]) -> str:

@@ -4,11 +4,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tpctl.adapters.metrics_positions import Early, InHindsight, Other
-from tpctl.adapters.metrics_query import Spread
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.scoring import wilson
-from tpctl.exits.units import trimmed
-from tpctl.views.metrics_fields import put, spread_fields
+from tpctl.views.metrics_values import put, spread_fields, summed_fields, total_of
 
 if TYPE_CHECKING:
     from tpctl.views.machine import Json
@@ -95,16 +93,6 @@ def _other_fields(name: str, other: Other) -> "dict[str, Json]":
         else spread_fields(other.better_r),
     )
     return row
-
-
-def summed_fields(spread: Spread, total: Decimal | None = None) -> "dict[str, Json]":
-    """Return the figures of some values with their sum, which comes from their mean where it is not given."""
-    return {"total": trimmed(total_of(spread) if total is None else total), **spread_fields(spread)}
-
-
-def total_of(spread: Spread) -> Decimal:
-    """Return the sum of some values."""
-    return spread.mean * spread.count
 
 
 def span(minutes: int) -> str:

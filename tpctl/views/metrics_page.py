@@ -20,10 +20,11 @@ from tpctl.views.html_page import section, whole
 from tpctl.views.machine import rfc3339
 from tpctl.views.metrics import cell, slippage_kinds, table_heads
 from tpctl.views.metrics_charts import HeatMap
-from tpctl.views.metrics_hindsight import NOT_SETTLED, OTHER_WORDS, early_rates, span, total_of
+from tpctl.views.metrics_hindsight import NOT_SETTLED, OTHER_WORDS, early_rates, span
 from tpctl.views.metrics_report import TABLE_FIELDS, MetricsReport, Rest, Row, charged, not_recorded, shown_group
 from tpctl.views.metrics_svg import equity_svg, heat_svg
 from tpctl.views.metrics_trade_svg import Path, trade_svg
+from tpctl.views.metrics_values import total_of
 
 # Widths of charts, in pixels: on a desk, and on a telephone.
 _WIDE, _NARROW = 880, 350
