@@ -6,14 +6,17 @@ The read-only account has no order methods. `Exchange.submit` takes only what th
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tpctl.exits.episode import State
-from tpctl.exits.events import Answer, Event
 from tpctl.exits.instrument import Bracket, Instrument, Unavailable
 from tpctl.exits.intents import OrderIntent
 from tpctl.exits.model import Book, Fill, LiveOrder, MarginMode, Note, Position, PositionMode, RiskReadings
 from tpctl.exits.units import Millis, Money, Price, Ratio
+
+if TYPE_CHECKING:
+    # The reducer's records: a command that only plans has no use for them.
+    from tpctl.exits.episode import State
+    from tpctl.exits.events import Answer, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,7 @@ class AccountReader(Protocol):
 class Exchange(AccountReader, Protocol):
     """An account that can also be acted on, through the guard only."""
 
-    async def submit(self, admitted: Admitted) -> Answer:
+    async def submit(self, admitted: Admitted) -> "Answer":
         """Send one admitted intent; never raises for what the exchange answers, the outcome says it."""
         ...
 
@@ -185,7 +188,7 @@ class Feed(Protocol):
     After every reconnect or error the feed yields `StreamLost`, and the engine reads the account again.
     """
 
-    def events(self) -> AsyncIterator[Sequence[Event]]:
+    def events(self) -> AsyncIterator[Sequence["Event"]]:
         """Yield batches of events: whatever arrived together."""
         ...
 
@@ -225,6 +228,6 @@ class Adviser(Protocol):
         """Whether a candle has closed that it was not asked about."""
         ...
 
-    async def advise(self, state: Callable[[], State]) -> tuple[Sequence[Note], Sequence[Event]]:
+    async def advise(self, state: Callable[[], "State"]) -> tuple[Sequence[Note], Sequence["Event"]]:
         """Return what it says of the guarded positions, and what it asks for; a failed read raises nothing."""
         ...
