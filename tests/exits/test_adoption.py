@@ -12,7 +12,7 @@ from tpctl.exits.episode import LegStatus, Phase, Scope
 from tpctl.exits.events import PositionSeen, Snapshot
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Unavailable
-from tpctl.exits.intents import CancelOrder, ReduceAtMarket
+from tpctl.exits.intents import CancelOrder, ReadAccount, ReduceAtMarket
 from tpctl.exits.model import NoteKind, PositionMode, Regime
 from tpctl.exits.rules import ExecutionRules, ExitRules
 from tpctl.venue.venue import Terms
@@ -237,6 +237,35 @@ def test_a_zero_of_the_same_millisecond_heard_again_ends_nothing() -> None:
     assert stage.resting() == resting
     assert (stage.episode().generation, stage.episode().quantity) == (found.generation, found.quantity)
     assert stage.told(NoteKind.CLOSED) == []
+
+
+def test_a_size_on_the_way_to_a_close_heard_again_begins_nothing() -> None:
+    """A gap takes all targets in one millisecond, each size is told, and one may come again (reliability W1)."""
+    stage = before_start()
+    stage.start()
+    stage.go("2.7")
+    closed, sent = stage.state.episodes[XRP_LONG], len(stage.sent)
+    assert closed.phase is Phase.FLAT
+    stage.hear(PositionSeen(closed.changed_at, XRP_LONG, D(320), closed.entry))
+    stage.wait(60_000)
+
+    assert [type(intent) for intent in stage.sent[sent:]] == []
+    assert len(stage.told(NoteKind.CLOSED)) == len(stage.told(NoteKind.ADOPTED)) == 1
+
+
+def test_a_position_opened_in_the_millisecond_of_a_close_at_the_same_entry_is_found_by_the_read() -> None:
+    stage = before_start()
+    stage.start()
+    (row,) = positions(stage.venue.position_risk_v3({}))
+    stage.go("2.7")
+    closed = stage.state.episodes[XRP_LONG]
+    told = step(stage.state, PositionSeen(closed.changed_at, XRP_LONG, row.quantity, row.entry_price))
+    assert told.intents == (ReadAccount("a size of a position that is closed was told"),)
+    read = replace(row, updated_at=closed.changed_at)
+    found = step(told.state, Snapshot(stage.now, PositionMode.ONE_WAY, (read,), ())).state.episodes[XRP_LONG]
+
+    assert found.generation != closed.generation
+    assert (found.phase, found.quantity) == (Phase.ADOPTING, row.quantity)
 
 
 def test_the_stop_of_the_last_life_stays_until_the_new_life_has_its_own() -> None:

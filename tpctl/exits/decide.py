@@ -281,15 +281,35 @@ def _on_size(
         return _each(state, (key,), at, lambda draft: see_size(draft, at, quantity, entry, changed_at=stated_at))
     if stated_at < episode.changed_at:
         return Decision(state)
-    if episode.phase is not Phase.FLAT and stated_at == episode.changed_at and quantity == episode.accounted:
-        # Zero and this size are of one millisecond, and no execution tells of a close: zero was said first.
-        return _each(state, (key,), at, lambda draft: see_size_again(draft, at, quantity, entry, changed_at=stated_at))
+    if stated_at == episode.changed_at:
+        again = _told_again(state, episode, at, quantity, entry, read=changed_at is not None)
+        if again is not None:
+            return again
     # In one millisecond the order of hearing counts: a position taken for a ghost would go without a stop.
     ended = Decision(state) if episode.phase is Phase.FLAT else _each(state, (key,), at, end_episode)
     begun = _adopt(ended.state, at, key, quantity, entry, mark=mark, changed_at=changed_at, last=episode)
     stay = {order.client_id for order in begun.state.episodes[key].orders}
     swept = tuple(each for each in ended.intents if not (isinstance(each, CancelOrder) and each.client_id in stay))
     return _then(replace_decision(ended, intents=swept), begun)
+
+
+def _told_again(
+    state: State, episode: Episode, at: Millis, quantity: Quantity, entry: Price, *, read: bool
+) -> Decision | None:
+    """Return what becomes of a size of the millisecond of zero, where it is one the episode had; None where it is new.
+
+    A `read` shows what is there, an event may come late or twice.
+    """
+    if episode.phase is not Phase.FLAT and quantity == episode.accounted:
+        # No execution tells of a close: zero was said first.
+        changed_at = episode.changed_at
+        change = partial(see_size_again, at=at, quantity=quantity, entry=entry, changed_at=changed_at)
+        return _each(state, (episode.key,), at, change)
+    if not read and entry == episode.entry:
+        # Several fills of that millisecond closed it, and this is a size in between. A position opened then at the very
+        # same entry would be told the same way: the read finds it.
+        return Decision(state, (ReadAccount("a size of a position that is closed was told"),))
+    return None
 
 
 def _over(episode: Episode) -> bool:
