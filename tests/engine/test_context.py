@@ -236,7 +236,7 @@ def test_without_rules_there_is_no_context_at_all() -> None:
 def test_rules_are_kept_for_an_hour_and_forgotten_on_request() -> None:
     desk = Desk()
     desk.read()
-    desk.clock.at += HOUR
+    desk.clock.at += HOUR - 1
     desk.read()
     assert desk.asked("instruments") == 1
 

@@ -8,12 +8,12 @@ from stage import XRP_LONG, XRP_SHORT, Stage
 
 from tpctl.adapters.binance_map.account import positions
 from tpctl.exits.decide import step
-from tpctl.exits.episode import LegStatus, Phase, Scope
-from tpctl.exits.events import PositionSeen, Snapshot
+from tpctl.exits.episode import LegStatus, Phase, Scope, State
+from tpctl.exits.events import Answered, PositionSeen, Snapshot, Unknown
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import CancelOrder, ReadAccount, ReduceAtMarket
-from tpctl.exits.model import NoteKind, PositionMode, Regime
+from tpctl.exits.model import Book, NoteKind, PositionMode, Regime
 from tpctl.exits.rules import ExecutionRules, ExitRules
 from tpctl.venue.venue import Terms
 
@@ -205,6 +205,26 @@ def test_lost_state_directory_with_no_position_left_sweeps_its_orders_after_thre
     assert stage.resting(), "one read is not enough"
     stage.wait(5_000)
     assert stage.resting() == []
+
+
+@pytest.mark.parametrize("explained", [False, True])
+def test_an_orphan_whose_cancel_may_not_have_arrived_is_cancelled_again_by_the_next_read(explained: bool) -> None:
+    stage = before_start()
+    stage.start()
+    (row,) = positions(stage.venue.position_risk_v3({}))
+    name = next(order.client_id for order in stage.resting() if "-t1-" in order.client_id)
+    lost = step(
+        State(stage.state.account, stage.state.rules), Answered(10, XRP_LONG, name, Unknown("late"), cancel=True)
+    )
+    assert [type(intent) for intent in lost.intents] == [ReadAccount]
+    held = (row,) if explained else ()
+    earlier = step(lost.state, Snapshot(10, PositionMode.ONE_WAY, held, ()))
+    later = step(earlier.state, Snapshot(11, PositionMode.ONE_WAY, held, ()))
+
+    again = [intent for intent in earlier.intents + later.intents if isinstance(intent, CancelOrder)]
+    expected = [] if explained else [CancelOrder(XRP_LONG, name, Book.ALGO, "no position is left for it")]
+    assert again == expected
+    assert later.state.orphans == {}
 
 
 def test_one_empty_read_at_a_start_without_memory_cancels_no_protection() -> None:

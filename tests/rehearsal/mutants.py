@@ -346,7 +346,7 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "tpctl.engine.account_reads:AccountReads.ask_if_old",
-                "self._clock.now() - self._wide_at >= every_ms",
+                "passed(self._clock.now(), self._wide_at, every_ms)",
                 "False",
             ),
         ),

@@ -6,6 +6,7 @@ One read at a time, beside the loop. A read that failed is tried again, told onc
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
+from tpctl.engine.elapsed import passed
 from tpctl.engine.reading import missed_events, read_account
 from tpctl.engine.standing import left_alone, left_alone_words
 from tpctl.exits.episode import State
@@ -70,7 +71,7 @@ class AccountReads:
 
     def ask_if_old(self, every_ms: Millis) -> None:
         """Ask for the regular read of everything where the last one began so long ago."""
-        if self._wide_at is not None and self._clock.now() - self._wide_at >= every_ms:
+        if self._wide_at is not None and passed(self._clock.now(), self._wide_at, every_ms):
             self.ask("the regular check", wide=True)
 
     def begin_if_due(self) -> None:
@@ -78,7 +79,7 @@ class AccountReads:
         if self._reason is None or (self.task is not None and not self.task.done()):
             return
         now = self._clock.now()
-        if self._began_at is not None and now - self._began_at < _SPACING_MS:
+        if self._began_at is not None and not passed(now, self._began_at, _SPACING_MS):
             return
         self._reason, self._began_at = None, now
         self.task = self._begin(self._read())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
+from tpctl.engine.elapsed import passed
 from tpctl.engine.plan_request import BASE_FEES, without_given
 from tpctl.exits.errors import InputsError, TpctlError
 from tpctl.exits.events import ContextRead
@@ -109,8 +110,9 @@ class ContextSource:
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return a symbol's trading rules, at most an hour old; an unknown symbol forces a fresh read first."""
-        age = None if self._instruments_at is None else self._clock.now() - self._instruments_at
-        if age is None or age > _RULES_AGE_MS or symbol not in self._instruments:
+        read_at = self._instruments_at
+        old = read_at is None or passed(self._clock.now(), read_at, _RULES_AGE_MS)
+        if old or symbol not in self._instruments:
             self._instruments = await self._reader.instruments()
             self._instruments_at = self._clock.now()
         found = self._instruments.get(symbol)
@@ -125,7 +127,7 @@ class ContextSource:
     async def _market_of(self, symbol: str) -> _Market:
         known = self._market.get(symbol)
         now = self._clock.now()
-        if known is not None and now - known.at < _MARKET_AGE_MS:
+        if known is not None and not passed(now, known.at, _MARKET_AGE_MS):
             return known
         fast, slow, volume = await asyncio.gather(
             _reading(lambda: self._reader.candles(symbol, FAST, FAST_CANDLES)),

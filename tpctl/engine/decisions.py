@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tpctl.adapters.journal import Entry, Journal
 from tpctl.adapters.recording import Recorder
+from tpctl.engine.elapsed import passed
 from tpctl.engine.memory import episode_rows, position_row
 from tpctl.engine.scorekeeper import Scorekeeper, aftermaths_of
 from tpctl.exits.decide import recover, step
@@ -91,7 +92,7 @@ class Decisions:
 
     def checkpoint_if_due(self) -> None:
         """Write what has moved quietly, once it has waited long enough."""
-        if self._dirty and self._clock.now() - self._checkpoint_at >= _CHECKPOINT_MS:
+        if self._dirty and passed(self._clock.now(), self._checkpoint_at, _CHECKPOINT_MS):
             self._commit(None, Decision(self.state))
 
     def reconfigure(self, rules: ExitRules, scope: Scope) -> None:

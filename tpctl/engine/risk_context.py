@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 from tpctl.adapters.candle_cache import CandleCache, Progress
+from tpctl.engine.elapsed import passed
 from tpctl.exits.errors import InputsError, TpctlError
 from tpctl.exits.instrument import Instrument, Unavailable
 from tpctl.exits.model import LiveOrder, OrderStatus, Position, PositionKey, RiskReadings
@@ -114,7 +115,7 @@ class RiskContext:
         if self._measured_at is None:
             return True
         now, interval = self._clock.now(), self._cache.interval_ms
-        return now - self._measured_at >= self._ttl_ms or now // interval != self._measured_at // interval
+        return passed(now, self._measured_at, self._ttl_ms) or now // interval != self._measured_at // interval
 
     async def refresh(self) -> RiskReport:
         """Measure now. What cannot be read is unavailable in the report.

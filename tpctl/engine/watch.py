@@ -19,6 +19,7 @@ from tpctl.engine.account_reads import AccountReads
 from tpctl.engine.books import BookWatch
 from tpctl.engine.context import ContextSource
 from tpctl.engine.decisions import Decisions
+from tpctl.engine.elapsed import passed
 from tpctl.engine.errands import Errands
 from tpctl.engine.guard import Guard
 from tpctl.engine.lanes import Lanes
@@ -154,7 +155,7 @@ class Watch:
             books=books,
         )
         self._judging: asyncio.Task[None] | None = None
-        self._publish_at: Millis = 0
+        self._publish_failed_at: Millis | None = None
         self._ticked_at: Millis = 0
         self._stopping = asyncio.Event()
         self._stop_reason = ""
@@ -388,12 +389,13 @@ class Watch:
 
     def _publish(self) -> None:
         """Bring the metrics file up to date; a file that cannot be replaced is told, and tried again later."""
-        if not self._scores.due or self._clock.now() < self._publish_at:
+        now, failed_at = self._clock.now(), self._publish_failed_at
+        if not self._scores.due or (failed_at is not None and not passed(now, failed_at, _PUBLISH_AGAIN_MS)):
             return
         try:
             self._scores.publish()
         except TpctlError as error:
-            self._publish_at = self._clock.now() + _PUBLISH_AGAIN_MS
+            self._publish_failed_at = now
             self._decisions.say(NoteKind.DEGRADED, f"the metrics file is not up to date: {error.message}")
 
     def _dispatch(self, intent: Intent) -> None:
@@ -407,7 +409,7 @@ class Watch:
         now = self._clock.now()
         if self._started_at is None and now > 0:
             self._started_at = now
-        if now - self._ticked_at >= _TICK_MS:
+        if passed(now, self._ticked_at, _TICK_MS):
             self._ticked_at = now
             self._apply(Tick(now))
             self._watch_halt(now)

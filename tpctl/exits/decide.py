@@ -55,7 +55,7 @@ from tpctl.exits.quiet import awake, catch_up, keys_of, quiet_mark, still_quiet
 from tpctl.exits.reconcile import reconcile
 from tpctl.exits.replan import see_context
 from tpctl.exits.size import see_size, see_size_again
-from tpctl.exits.snapshot import sweep_orphans, take_read
+from tpctl.exits.snapshot import see_orphan_answer, sweep_orphans, take_read
 from tpctl.exits.units import ZERO, Millis, Price, Quantity
 
 
@@ -72,6 +72,8 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR091
             return _each(state, (_closed_by(fill),), at, lambda draft: see_fill(draft, fill))
         case PositionSeen(at=at, key=key, quantity=quantity, entry_price=entry):
             return _on_size(state, at, key, quantity, entry)
+        case Answered(key=key) if key not in state.episodes:
+            return see_orphan_answer(state, event)
         case Answered(at=at, key=key):
             return _each(state, (key,), at, lambda draft: see_answer(draft, event))
         case OrderLookedUp(at=at, key=key, client_id=client_id, order=found):

@@ -13,10 +13,10 @@ from dataclasses import replace
 from tpctl.exits import facts
 from tpctl.exits.draft import SETTLE_MS, STALE_MS, Draft
 from tpctl.exits.episode import Decision, OrderState, Orphan, Phase, State, replace_state
-from tpctl.exits.events import Snapshot
-from tpctl.exits.ids import is_ours, parse_client_id
+from tpctl.exits.events import Answered, Snapshot, Unknown
+from tpctl.exits.ids import Role, is_ours, parse_client_id
 from tpctl.exits.intents import CancelOrder, Intent, ReadAccount
-from tpctl.exits.model import LiveOrder, Note, NoteKind, OrderStatus, Position, PositionKey
+from tpctl.exits.model import Book, LiveOrder, Note, NoteKind, OrderStatus, Position, PositionKey
 from tpctl.exits.size import see_size
 from tpctl.exits.units import ZERO, Millis
 
@@ -70,6 +70,20 @@ def _miss(draft: Draft, at: Millis) -> None:
         see_size(draft, at, ZERO, ZERO, changed_at=episode.changed_at)
     else:
         draft.ask(ReadAccount("confirm that the position is gone"))
+
+
+def see_orphan_answer(state: State, event: Answered) -> Decision:
+    """Take in what became of the cancel of an orphan: one that may not have arrived leaves it a suspect.
+
+    The next read that shows no position for it cancels it again, without waiting for one of all symbols.
+    """
+    name = parse_client_id(event.client_id)
+    if name is None or not event.cancel or not isinstance(event.answer, Unknown):
+        return Decision(state)
+    book = Book.REGULAR if name.role is Role.REDUCE else Book.ALGO
+    orphan = Orphan(event.key, book, AGREEING_READS - 1, event.at)
+    state = replace_state(state, orphans={**state.orphans, event.client_id: orphan})
+    return Decision(state, (ReadAccount("whether an order without a position was cancelled"),))
 
 
 def sweep_orphans(state: State, event: Snapshot, seen: AbstractSet[PositionKey]) -> Decision:

@@ -26,8 +26,9 @@ GRACE: Final[Mapping[str, Millis]] = {
 SLOW_MS: Final = 6_000
 # Where nothing tells, the regular read does: 30 s apart, one read may fail and the next come a second later.
 UNSEEN_MS: Final = 40_000
-# After the exchange's clock was set back, what it said before seems newer than what it says, for as long as the jump.
-JUMP_MS: Final = 30_000
+# After the exchange's clock was set back, what it said before seems newer than what it says, for as long as the jump:
+# at most from one end of its range to the other.
+JUMP_MS: Final = 60_000
 # A refused request is tried again at the latest after this (draft.LAST_RETRY_MS), and then takes its time.
 REFUSED_MS: Final = 36_000
 # Nothing is sent again before the exchange must have refused it: 8 s, two look-ups 2 s apart, each of which may lag,

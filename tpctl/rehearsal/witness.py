@@ -106,6 +106,8 @@ class Witness:
         # The newest ban, and from when on the process must have heard of the first 418.
         self.banned: tuple[Millis, Millis] = (0, 0)
         self._told_of_ban: Millis = 0
+        # What the process takes the time for.
+        self.clock: Millis = start
         self.peak_weight = 0
         self._slow = slow
         self._start = start
@@ -152,7 +154,8 @@ class Witness:
         """Judge a request as it leaves."""
         self._mix("send", now, method, path, sorted(params.items()))
         began, until = self.banned
-        if began <= self._told_of_ban < now < until:
+        # How long it lasts is told as a time of the exchange's clock, and may be waited for by ours alone.
+        if began <= self._told_of_ban < now and max(now, self.clock) < until:
             self.objection("I22", now, f"{method} {path} was sent while the address was banned")
         if method == "GET" or path == "v1/listenKey":
             return
@@ -182,7 +185,8 @@ class Witness:
             self.objection("I10", now, f"{client_id} was sent again after the exchange had taken it")
         episodes = () if self.state is None else self.state.of_symbol(params["symbol"])
         known = [episode.instrument for episode in episodes if episode.instrument is not None]
-        self._grids[client_id] = {(instrument.tick, instrument.market_step) for instrument in known}
+        # A request the exchange was too busy for goes out again as it is.
+        self._grids.setdefault(client_id, {(one.tick, one.market_step) for one in known})
         selling = params.get("side") == "SELL"
         key = PositionKey(params["symbol"], PositionSide.LONG if selling else PositionSide.SHORT)
         side = params.get("positionSide", "BOTH")

@@ -416,6 +416,7 @@ class World:
                 self.kill()
                 return
             self.loop.call_soon(self.kill)
+        self.witness.clock = self.now if self.life is None else self.life.clock.now()
         self.witness.sending(self.now, method, path, params)
 
     def handled(self, method: str, path: str, params: Mapping[str, str], status: int) -> None:
