@@ -9,12 +9,13 @@ from stage import XRP_LONG, XRP_SHORT, Stage
 from tpctl.adapters.binance_map.account import positions
 from tpctl.exits.decide import step
 from tpctl.exits.episode import LegStatus, Phase, Scope, State
-from tpctl.exits.events import Answered, PositionSeen, Snapshot, Unknown
+from tpctl.exits.events import Answered, PositionSeen, Snapshot, Tick, Unknown
 from tpctl.exits.ids import Role
 from tpctl.exits.instrument import Unavailable
 from tpctl.exits.intents import CancelOrder, ReadAccount, ReduceAtMarket
 from tpctl.exits.model import Book, NoteKind, PositionMode, Regime
 from tpctl.exits.rules import ExecutionRules, ExitRules
+from tpctl.exits.snapshot import AGREEING_READS
 from tpctl.venue.venue import Terms
 
 D = Decimal
@@ -288,6 +289,22 @@ def test_a_position_opened_in_the_millisecond_of_a_close_at_the_same_entry_is_fo
     assert (found.phase, found.quantity) == (Phase.ADOPTING, row.quantity)
 
 
+def test_a_zero_of_the_same_millisecond_that_comes_late_is_believed_to_the_reads_alone() -> None:
+    """What a read shows decides: nothing is withdrawn for a statement that may be the older one (I1)."""
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
+    stage.start()
+    stage.open()
+    found = stage.episode()
+    told = step(stage.state, PositionSeen(found.changed_at, XRP_LONG, D(0), D(0)))
+    assert told.intents == (ReadAccount("a size and zero were told of one moment"),)
+    state = step(told.state, Tick(found.changed_at + 3_000)).state
+    assert state.episodes[XRP_LONG].phase is found.phase
+    for number in range(AGREEING_READS + 1):
+        state = step(state, Snapshot(found.changed_at + 4_000 + number, PositionMode.ONE_WAY, (), ())).state
+    state = step(state, Tick(found.changed_at + 9_000)).state
+    assert state.episodes[XRP_LONG].phase is Phase.FLAT
+
+
 def test_the_stop_of_the_last_life_stays_until_the_new_life_has_its_own() -> None:
     """What looked like a close and an opening may be one position: it is covered at every moment (I1, I5)."""
     stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT)
@@ -317,8 +334,8 @@ def test_a_life_that_ends_on_earlier_evidence_than_it_began_on_has_no_negative_l
     stage.start()
     found = stage.episode()
     (row,) = positions(stage.venue.position_risk_v3({}))
-    gone = step(stage.state, PositionSeen(found.position_at, XRP_LONG, D(0), D(0)))
-    again = replace(row, updated_at=found.position_at + 1)
+    gone = step(stage.state, PositionSeen(found.position_at + 1, XRP_LONG, D(0), D(0)))
+    again = replace(row, updated_at=found.position_at + 2)
     ended = step(gone.state, Snapshot(found.opened_at - 19, PositionMode.ONE_WAY, (again,), ()))
 
     (closed,) = [note for note in ended.notes if note.kind is NoteKind.CLOSED]

@@ -279,14 +279,14 @@ def _on_size(
             return Decision(state)
         return _adopt(state, at, key, quantity, entry, mark=mark, changed_at=changed_at)
     stated_at = at if changed_at is None else changed_at
+    if stated_at == episode.changed_at:
+        unclear = _of_one_moment(state, episode, at, quantity, entry, read=changed_at is not None)
+        if unclear is not None:
+            return unclear
     if not _over(episode) or quantity == 0:
         return _each(state, (key,), at, lambda draft: see_size(draft, at, quantity, entry, changed_at=stated_at))
     if stated_at < episode.changed_at:
         return Decision(state)
-    if stated_at == episode.changed_at:
-        again = _told_again(state, episode, at, quantity, entry, read=changed_at is not None)
-        if again is not None:
-            return again
     # In one millisecond the order of hearing counts: a position taken for a ghost would go without a stop.
     ended = Decision(state) if episode.phase is Phase.FLAT else _each(state, (key,), at, end_episode)
     begun = _adopt(ended.state, at, key, quantity, entry, mark=mark, changed_at=changed_at, last=episode)
@@ -295,15 +295,22 @@ def _on_size(
     return _then(replace_decision(ended, intents=swept), begun)
 
 
-def _told_again(
+def _of_one_moment(
     state: State, episode: Episode, at: Millis, quantity: Quantity, entry: Price, *, read: bool
 ) -> Decision | None:
-    """Return what becomes of a size of the millisecond of zero, where it is one the episode had; None where it is new.
+    """Return what becomes of a size and zero of one millisecond, whichever came first; None where that is clear.
 
     A `read` shows what is there, an event may come late or twice.
     """
+    if not _over(episode):
+        if quantity > 0 or read or episode.accounted == 0:
+            return None
+        # No execution tells of a close: zero may have been said before the size.
+        return Decision(state, (ReadAccount("a size and zero were told of one moment"),))
+    if quantity == 0:
+        return None
     if episode.phase is not Phase.FLAT and quantity == episode.accounted:
-        # No execution tells of a close: zero was said first.
+        # Nor here: zero was said first.
         changed_at = episode.changed_at
         change = partial(see_size_again, at=at, quantity=quantity, entry=entry, changed_at=changed_at)
         return _each(state, (episode.key,), at, change)
