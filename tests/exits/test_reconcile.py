@@ -5,11 +5,11 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from stage import XRP_LONG, Stage
+from stage import XRP_LONG, XRP_SHORT, Stage
 
 from tpctl.adapters.binance_map.orders import algo_order
 from tpctl.exits.episode import LegStatus, OrderState
-from tpctl.exits.events import OrderLookedUp, OrderSeen
+from tpctl.exits.events import ContextRead, OrderLookedUp, OrderSeen
 from tpctl.exits.ids import Role
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.model import NoteKind, OrderStatus
@@ -86,6 +86,25 @@ def test_stale_rules_are_read_again_and_levels_put_on_the_new_grid() -> None:
     assert stage.episode().stop == D("2.503"), "tighter, not looser"
     assert stage.stops() == [D("2.503")]
     assert [trigger for trigger, _ in stage.targets()] == [D("2.545"), D("2.572")]
+
+
+def test_rules_read_for_one_side_are_followed_on_the_other() -> None:
+    """In hedge mode one read tells both positions of a symbol (I16): neither is sent on a grid known to be old."""
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT, hedge=True)
+    stage.start()
+    stage.open("LONG")
+    stage.open("SHORT")
+    long = stage.state.episodes[XRP_LONG]
+    assert long.instrument is not None
+    coarse = replace(long.instrument, tick=D("0.01"))
+    stage.hear(ContextRead(stage.now, XRP_SHORT, coarse, stage.context))
+
+    told = stage.state.episodes[XRP_LONG]
+    assert told.instrument == coarse
+    assert told.stop is not None
+    assert told.stop % D("0.01") == 0
+    assert told.stop >= (long.stop or 0)
+    assert [leg.trigger % D("0.01") for leg in told.legs] == [0] * len(long.legs)
 
 
 def test_stop_accepted_and_then_rejected_is_there_again_within_two_seconds() -> None:

@@ -53,7 +53,7 @@ from tpctl.exits.on_risk import risk_waits, see_risk
 from tpctl.exits.progress import atr_due, end_episode, on_time, progress, watch_protection
 from tpctl.exits.quiet import awake, catch_up, keys_of, quiet_mark, still_quiet
 from tpctl.exits.reconcile import reconcile
-from tpctl.exits.replan import see_context
+from tpctl.exits.replan import see_context, take_rules
 from tpctl.exits.size import see_size, see_size_again
 from tpctl.exits.snapshot import see_orphan_answer, sweep_orphans, take_read
 from tpctl.exits.units import ZERO, Millis, Price, Quantity
@@ -79,7 +79,7 @@ def step(state: State, event: Event) -> Decision:  # noqa: C901, PLR0911, PLR091
         case OrderLookedUp(at=at, key=key, client_id=client_id, order=found):
             return _each(state, (key,), at, lambda draft: facts.see_lookup(draft, at, client_id, found))
         case ContextRead(at=at, key=key):
-            return _each(state, (key,), at, lambda draft: see_context(draft, event))
+            return _each(state, keys_of(key.symbol), at, lambda draft: _take_context(draft, event))
         case Snapshot():
             return _on_snapshot(state, event)
         case LeverageChanged(at=at, symbol=symbol, leverage=leverage):
@@ -247,6 +247,13 @@ def _on_release(draft: Draft) -> None:
     for order in draft.episode.orders:
         if order.state is OrderState.WITHHELD:
             draft.set_order(order.client_id, state=OrderState.REFUSED)
+
+
+def _take_context(draft: Draft, event: ContextRead) -> None:
+    if draft.episode.key == event.key:
+        see_context(draft, event)
+    else:
+        take_rules(draft, event.instrument)
 
 
 def _read_again(draft: Draft, what: str) -> None:

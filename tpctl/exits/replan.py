@@ -31,16 +31,24 @@ def see_context(draft: Draft, event: ContextRead) -> None:
     episode = draft.episode
     if episode.phase is Phase.FLAT or episode.quantity == 0:
         return
-    before = episode.instrument
+    take_rules(draft, event.instrument)
     draft.set(instrument=event.instrument, context=event.context, context_at=event.at)
     if episode.mark is None and event.mark is not None:
         draft.set(mark=event.mark, mark_at=event.at, peak=event.mark, trough=event.mark)
-    if before is not None and _grid(before) != _grid(event.instrument):
-        _regrid(draft, event.instrument)
     if episode.plan is None or episode.phase is Phase.ADOPTING:
         _take_plan(draft, event)
     else:
         _check_liquidation(draft, event)
+
+
+def take_rules(draft: Draft, instrument: Instrument) -> None:
+    """Take in the trading rules of the symbol, for whichever of its positions they were read."""
+    episode = draft.episode
+    before = episode.instrument
+    if episode.phase is Phase.FLAT or before is None or _grid(before) == _grid(instrument):
+        return
+    draft.set(instrument=instrument)
+    _regrid(draft, instrument)
 
 
 def _grid(instrument: Instrument) -> tuple[object, ...]:
