@@ -8,8 +8,9 @@ import pytest
 from stage import XRP_LONG, XRP_SHORT, Stage
 
 from tpctl.adapters.binance_map.orders import algo_order
-from tpctl.exits.episode import LegStatus, OrderState
-from tpctl.exits.events import ContextRead, OrderLookedUp, OrderSeen
+from tpctl.exits.decide import step
+from tpctl.exits.episode import LegStatus, OrderState, Phase
+from tpctl.exits.events import ContextRead, OrderLookedUp, OrderSeen, PositionSeen
 from tpctl.exits.ids import Role
 from tpctl.exits.intents import CancelOrder, PlaceStop, PlaceTakeProfit, ReduceAtMarket
 from tpctl.exits.model import NoteKind, OrderStatus
@@ -105,6 +106,36 @@ def test_rules_read_for_one_side_are_followed_on_the_other() -> None:
     assert told.stop % D("0.01") == 0
     assert told.stop >= (long.stop or 0)
     assert [leg.trigger % D("0.01") for leg in told.legs] == [0] * len(long.legs)
+
+
+def test_rules_read_for_one_side_leave_the_levels_of_a_side_that_seems_gone() -> None:
+    """What seems gone may be there after all: its take-profits are not given up for a size of zero."""
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT, hedge=True)
+    stage.start()
+    stage.open("LONG")
+    stage.open("SHORT")
+    gone = step(stage.state, PositionSeen(stage.now + 1, XRP_LONG, D(0), D(0))).state
+    long = gone.episodes[XRP_LONG]
+    assert (long.phase, long.quantity, long.instrument is None) == (Phase.GUARDED, 0, False)
+    assert long.instrument is not None
+    coarse = replace(long.instrument, tick=D("0.01"))
+    told = step(gone, ContextRead(stage.now + 2, XRP_SHORT, coarse, stage.context))
+
+    assert told.state.episodes[XRP_LONG].legs == long.legs
+    assert [note for note in told.notes if note.kind is NoteKind.DEGRADED] == []
+
+
+@pytest.mark.parametrize("rule", [{"min_quantity": D(7)}, {"tick": D("0.01")}])
+def test_every_rule_read_for_one_side_is_known_to_the_other(rule: dict[str, object]) -> None:
+    stage = Stage({"XRPUSDT": "2.5"}, terms=EXACT, hedge=True)
+    stage.start()
+    stage.open("LONG")
+    stage.open("SHORT")
+    known = stage.state.episodes[XRP_LONG].instrument
+    assert known is not None
+    changed = replace(known, **rule)  # type: ignore[arg-type]
+    told = step(stage.state, ContextRead(stage.now, XRP_SHORT, changed, stage.context))
+    assert told.state.episodes[XRP_LONG].instrument == changed
 
 
 def test_stop_accepted_and_then_rejected_is_there_again_within_two_seconds() -> None:

@@ -42,6 +42,23 @@ _HEAD = """\
 # dynamic = { policy = "dynamic", share = "50%" }
 # static = { policy = "static", share = "50%" }
 """
+# What has no default, with a value it could have.
+_EXAMPLES = FileSettings(
+    inputs=InputSettings(confidence=Decimal("0.85"), volatility=Ratio.percent("2.5"), regime=Regime.NORMAL),
+    exits=ExitRules(stop=StopRules(max_margin_loss=Decimal("0.2"))),
+    notify=NotifySettings(
+        command=("notify-send", "tpctl", "{text}"),
+        webhook="https://hooks.example.com/tpctl",
+        ntfy="https://ntfy.sh/my-topic",
+        heartbeat="https://hc-ping.com/my-check",
+    ),
+    telemetry=TelemetrySettings(
+        log_file=Path("/var/log/tpctl/events.log"),
+        prometheus_file=Path("/var/lib/node_exporter/tpctl.prom"),
+        metrics_port=9188,
+    ),
+)
+_SECTIONS = ("watch", "inputs", "exits", "notify", "telemetry")
 
 
 def run_config(options: ConfigOptions) -> ExitCode:
@@ -61,25 +78,6 @@ def run_config(options: ConfigOptions) -> ExitCode:
 
 def _file(options: ConfigOptions) -> Path:
     return options.shared.config or default_config_path()
-
-
-# What has no default, with a value it could have.
-_EXAMPLES = FileSettings(
-    inputs=InputSettings(confidence=Decimal("0.85"), volatility=Ratio.percent("2.5"), regime=Regime.NORMAL),
-    exits=ExitRules(stop=StopRules(max_margin_loss=Decimal("0.2"))),
-    notify=NotifySettings(
-        command=("notify-send", "tpctl", "{text}"),
-        webhook="https://hooks.example.com/tpctl",
-        ntfy="https://ntfy.sh/my-topic",
-        heartbeat="https://hc-ping.com/my-check",
-    ),
-    telemetry=TelemetrySettings(
-        log_file=Path("/var/log/tpctl/events.log"),
-        prometheus_file=Path("/var/lib/node_exporter/tpctl.prom"),
-        metrics_port=9188,
-    ),
-)
-_SECTIONS = ("watch", "inputs", "exits", "notify", "telemetry")
 
 
 def starter() -> str:

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tpctl.cli.options import (
-    SharedOptions,
-)
+from tpctl.cli.options import SharedOptions
 from tpctl.exits.errors import UsageError
 from tpctl.exits.units import Millis
 

@@ -5,11 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
-from tpctl.cli.options import (
-    SharedOptions,
-    parse_number,
-    parse_ratio,
-)
+from tpctl.cli.options import SharedOptions, parse_number, parse_ratio
 from tpctl.exits.errors import UsageError
 from tpctl.exits.units import Ratio
 

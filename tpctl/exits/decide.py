@@ -252,7 +252,7 @@ def _on_release(draft: Draft) -> None:
 def _take_context(draft: Draft, event: ContextRead) -> None:
     if draft.episode.key == event.key:
         see_context(draft, event)
-    else:
+    elif draft.episode.instrument is not None:
         take_rules(draft, event.instrument)
 
 

@@ -6,7 +6,7 @@ A new plan never loosens the stop in force (I4). Where no plan can be made, at l
 from dataclasses import replace
 
 from tpctl.exits.draft import Draft, tighter
-from tpctl.exits.episode import LegStatus, Phase
+from tpctl.exits.episode import Episode, LegStatus, Phase
 from tpctl.exits.errors import InputsError
 from tpctl.exits.events import ContextRead
 from tpctl.exits.experiment import Assignment, assign
@@ -29,10 +29,10 @@ _PLAN = "plan"
 def see_context(draft: Draft, event: ContextRead) -> None:
     """Take in rules and planning inputs, and plan where a plan is due."""
     episode = draft.episode
-    if episode.phase is Phase.FLAT or episode.quantity == 0:
+    if _seems_gone(episode):
         return
     take_rules(draft, event.instrument)
-    draft.set(instrument=event.instrument, context=event.context, context_at=event.at)
+    draft.set(context=event.context, context_at=event.at)
     if episode.mark is None and event.mark is not None:
         draft.set(mark=event.mark, mark_at=event.at, peak=event.mark, trough=event.mark)
     if episode.plan is None or episode.phase is Phase.ADOPTING:
@@ -43,12 +43,17 @@ def see_context(draft: Draft, event: ContextRead) -> None:
 
 def take_rules(draft: Draft, instrument: Instrument) -> None:
     """Take in the trading rules of the symbol, for whichever of its positions they were read."""
-    episode = draft.episode
-    before = episode.instrument
-    if episode.phase is Phase.FLAT or before is None or _grid(before) == _grid(instrument):
+    before = draft.episode.instrument
+    if _seems_gone(draft.episode):
         return
     draft.set(instrument=instrument)
-    _regrid(draft, instrument)
+    if before is not None and _grid(before) != _grid(instrument):
+        _regrid(draft, instrument)
+
+
+def _seems_gone(episode: Episode) -> bool:
+    """Whether nothing is to be planned; no levels are given up for it, because it may be there after all."""
+    return episode.phase is Phase.FLAT or episode.quantity == 0
 
 
 def _grid(instrument: Instrument) -> tuple[object, ...]:
